@@ -1,0 +1,64 @@
+# Every target is a line or two over commands that also work without make. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := sh
+
+# The first Python that is new enough; PYTHON=... names another.
+PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11 py; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+# The Python of the active virtual environment, else of .venv, with what the target needs installed.
+NEEDS_PYTHON = $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	|| { echo "Python 3.11 or newer is needed: none was found on the PATH (or PYTHON= names another)." >&2; exit 1; };
+RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && "$$py"
+DEV = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py dev) && "$$py"
+ALEMBIC = -m alembic -c backend/alembic.ini
+
+export PYTHONPATH := backend
+
+.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check lock
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
+
+run: ## Serve on http://127.0.0.1:8000 with reload (PORT=8001 for another port)
+	@$(RUN) scripts/run.py
+
+test: ## Run the tests (args="-k login" for some of them)
+	@$(DEV) -m pytest $(args)
+
+lint: ## Check format, imports, types and layers; changes nothing
+	@$(DEV) -m black --check --quiet backend scripts && "$$py" -m isort --check-only --quiet backend scripts \
+		&& "$$py" -m ruff check --quiet backend scripts && "$$py" -m mypy && "$${py%/*}/lint-imports" --no-cache
+
+fmt: ## Format the code and mend what can be mended
+	@$(DEV) -m ruff check --fix --quiet backend scripts; "$$py" -m isort --quiet backend scripts && "$$py" -m black --quiet backend scripts
+
+precommit: ## Run every pre-commit hook on every file
+	@$(DEV) -m pre_commit run --all-files
+
+up: ## Start application, PostgreSQL and Redis with Docker Compose
+	docker compose up --build --detach --wait
+
+down: ## Stop them
+	docker compose down
+
+logs: ## Follow their logs
+	docker compose logs --follow
+
+db-upgrade: ## Migrate the database to the newest revision
+	@$(RUN) $(ALEMBIC) upgrade head
+
+db-revision: ## Write a migration from the models (msg="add orders")
+	@$(RUN) $(ALEMBIC) revision --autogenerate -m "$(msg)"
+
+db-downgrade: ## Undo the last migration
+	@$(RUN) $(ALEMBIC) downgrade -1
+
+superuser: ## Create an admin account; asks for address and password
+	@$(RUN) -m app.cli create-superuser $(args)
+
+check: ## Judge the configuration as production would
+	@$(RUN) -m app.cli check
+
+lock: ## Lock the newest packages that pyproject.toml allows
+	@$(DEV) scripts/lock.py

@@ -1,0 +1,38 @@
+"""Login, and who is logged in."""
+
+from typing import Annotated
+
+from fastapi import Form
+
+from app.api.schemas import LoginForm, Token
+from app.api.v1.schemas.error import WITH_BODY, errors
+from app.api.v1.schemas.user import UserPublic
+from app.auth.dependencies import CurrentUser
+from app.auth.jwt import create_access_token
+from app.auth.service import authenticate
+from app.core.resources import AppSettings, PasswordExecutor
+from app.core.routing import Router
+from app.db.session import DbSession
+
+router = Router(prefix="/auth", tags=["auth"])
+
+
+@router.post("/login", responses=errors(*WITH_BODY, 401, 503))
+async def login(
+    form: Annotated[LoginForm, Form()],
+    db: DbSession,
+    executor: PasswordExecutor,
+    settings: AppSettings,
+) -> Token:
+    """Trade an e-mail address (as username) and a password for an access token."""
+    user = await authenticate(db, executor, settings, form.username, form.password)
+    return Token(
+        access_token=create_access_token(user.id, settings=settings),
+        expires_in=settings.jwt_access_token_expires_minutes * 60,
+    )
+
+
+@router.get("/me", responses=errors(401, 503))
+async def read_me(caller: CurrentUser) -> UserPublic:
+    """The account that is logged in."""
+    return UserPublic.model_validate(caller)

@@ -1,0 +1,45 @@
+"""The error envelope as OpenAPI describes it, and which statuses an endpoint declares."""
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.errors import BY_STATUS
+
+
+class ErrorBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    code: str = Field(description="Stable, for programs.")
+    message: str = Field(description="For people; may change.")
+    request_id: str = Field(description="The X-Request-ID of this answer.")
+    details: dict[str, Any] = Field(description="More about it, always an object.")
+
+
+class ErrorEnvelope(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    error: ErrorBody
+
+
+# What every request can meet: a bad head, a body that nobody asked for, a failure of ours.
+ALWAYS = (400, 413, 414, 431, 500)
+WITH_BODY = (415, 422)
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses=`` of an endpoint that can answer these statuses, and those that all can."""
+    return {
+        status: {
+            "model": ErrorEnvelope,
+            "description": HTTPStatus(status).phrase,
+            **_headers(status),
+        }
+        for status in sorted({*ALWAYS, *statuses})
+    }
+
+
+def _headers(status: int) -> dict[str, Any]:
+    names = BY_STATUS[status].headers
+    return {"headers": {name: {"schema": {"type": "string"}} for name in names}} if names else {}

@@ -1,0 +1,18 @@
+"""What the probes answer."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+State = Literal["ok", "error"]
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """``checks`` names each dependency that is configured, and ``drain`` while the process leaves."""
+
+    status: State
+    checks: dict[str, State]

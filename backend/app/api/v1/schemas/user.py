@@ -1,0 +1,41 @@
+"""What comes in and goes out about accounts. A schema lists what may leave; the model does not."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.auth.emails import canonical_email
+from app.core.inputs import SafeStr
+from app.models.user import EMAIL_MAX_LENGTH
+
+PASSWORD_MIN_LENGTH = 8  # the floor; PASSWORD_MIN_LENGTH may ask for more
+PASSWORD_MAX_LENGTH = 128
+
+Email = Annotated[
+    SafeStr,
+    Field(min_length=3, max_length=EMAIL_MAX_LENGTH, json_schema_extra={"format": "email"}),
+    AfterValidator(canonical_email),
+]
+Password = Annotated[SafeStr, Field(max_length=PASSWORD_MAX_LENGTH, repr=False)]
+
+
+class UserCreate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email
+    password: Annotated[Password, Field(min_length=PASSWORD_MIN_LENGTH)]
+
+
+class UserPublic(BaseModel):
+    """Everything about an account that its owner and an admin may see."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    email: str
+    is_active: bool
+    is_superuser: bool
+    created_at: datetime
+    updated_at: datetime

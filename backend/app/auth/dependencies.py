@@ -1,0 +1,81 @@
+"""Who is calling, and what they may do. Ask for one of the aliases in an endpoint's signature."""
+
+import logging
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import OAuth2PasswordBearer
+from starlette.requests import Request
+
+from app.auth.jwt import decode_token, invalid_token
+from app.core.errors import BadRequest, Forbidden, Unauthorized
+from app.core.inputs import CanonicalUuid
+from app.core.resources import AppSettings
+from app.db.session import DbSession
+from app.models.user import User
+from app.repositories.user import UserRepository
+
+logger = logging.getLogger(__name__)
+
+# Relative, so that the Authorize button of /docs also works behind a path prefix.
+oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
+
+
+async def get_current_user(
+    request: Request,
+    token: Annotated[str | None, Depends(oauth2_scheme)],
+    settings: AppSettings,
+    db: DbSession,
+) -> User:
+    """The active account that the bearer token names, read from the database on every request.
+
+    Raises ``Unauthorized`` without a token, for any token that is not valid now, and for an account
+    that is gone or inactive; ``BadRequest`` for more than one Authorization header.
+    """
+    if len(request.headers.getlist("authorization")) > 1:
+        raise BadRequest("More than one Authorization header was sent")
+    if not token:
+        raise Unauthorized
+    claims = decode_token(token, settings=settings)
+    user = await UserRepository(db).get_by_id(claims.user_id)
+    if user is None or not user.is_active:
+        raise invalid_token()
+    return user
+
+
+CurrentUser = Annotated[User, Depends(get_current_user)]
+
+
+def roles_of(user: User) -> frozenset[str]:
+    """The roles of an account. One bit in this phase: a superuser is an admin."""
+    return frozenset({"admin"}) if user.is_superuser else frozenset()
+
+
+class require_roles:  # noqa: N801  reads as the function call that it is: Depends(require_roles("admin"))
+    """A dependency that lets an account with every named role through, and raises ``Forbidden``."""
+
+    def __init__(self, *roles: str) -> None:
+        self.roles = frozenset(roles)
+
+    async def __call__(self, caller: CurrentUser) -> User:
+        if not self.roles <= roles_of(caller):
+            logger.info("authz_denied", extra={"user_id": caller.id})
+            raise Forbidden
+        return caller
+
+
+AdminUser = Annotated[User, Depends(require_roles("admin"))]
+
+
+async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> User:
+    """The caller, if the account in the path is their own or they are an admin; else ``Forbidden``.
+
+    Decided before anything is looked up: the answer does not tell whether the other account exists.
+    """
+    if caller.id != user_id and "admin" not in roles_of(caller):
+        logger.info("authz_denied", extra={"user_id": caller.id})
+        raise Forbidden
+    return caller
+
+
+SelfOrAdmin = Annotated[User, Depends(get_self_or_admin)]

@@ -1,0 +1,123 @@
+"""Access tokens: the only file that knows PyJWT. What it issues it can read, and nothing else.
+
+RFC 7519 for the claims, RFC 8725 for the caution: one algorithm, fixed by settings; every claim required and
+checked for its type; no key, and no rule, ever taken from the token.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+import jwt
+from jwt.exceptions import DecodeError, PyJWTError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+
+from app.core import strict_json
+from app.core.config import Settings, get_settings
+from app.core.errors import Unauthorized
+from app.core.inputs import canonical_uuid
+
+LEEWAY = timedelta(seconds=30)  # two hosts whose clocks differ
+MAX_TOKEN_LENGTH = 8_192
+HEADER_TYPE = "at+jwt"  # RFC 9068, section 2.1
+TOKEN_USE = "access"  # noqa: S105  a kind of token, not one
+LAST_SECOND = 253_402_300_799  # the end of the year 9999
+
+
+Moment = Annotated[StrictInt, Field(ge=0, le=LAST_SECOND)]
+
+
+class TokenClaims(BaseModel):
+    """What a verified token says. ``sub`` is the account's id; times are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    sub: Annotated[str, BeforeValidator(canonical_uuid)]
+    exp: Moment
+    iat: Moment
+    jti: Annotated[str, Field(min_length=1, max_length=64)]
+    token_use: Literal["access"]
+
+    @property
+    def user_id(self) -> UUID:
+        return UUID(self.sub)
+
+
+class _StrictJwt(jwt.PyJWT):
+    """PyJWT, except that the payload is read as strictly as a request body."""
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        try:
+            payload = strict_json.loads(decoded["payload"])
+        except strict_json.NotStrictJson as error:
+            raise DecodeError(str(error)) from None
+        if not isinstance(payload, dict):
+            raise DecodeError("the payload must be an object")
+        return payload
+
+
+_jwt = _StrictJwt()
+
+
+def create_access_token(subject: UUID | str, *, settings: Settings | None = None) -> str:
+    """A signed token for the account ``subject``, valid for ``JWT_ACCESS_TOKEN_EXPIRES_MINUTES``."""
+    settings = settings or get_settings()
+    now = datetime.now(UTC)
+    claims: dict[str, Any] = {
+        "sub": str(subject),
+        "iat": int(now.timestamp()),
+        "exp": int(now.timestamp()) + settings.jwt_access_token_expires_minutes * 60,
+        "jti": uuid4().hex,
+        "token_use": TOKEN_USE,
+    }
+    if settings.jwt_issuer:
+        claims["iss"] = settings.jwt_issuer
+    if settings.jwt_audience:
+        claims["aud"] = settings.jwt_audience
+    return _jwt.encode(
+        claims, _key(settings), algorithm=settings.jwt_algorithm, headers={"typ": HEADER_TYPE}
+    )
+
+
+def decode_token(token: str, *, settings: Settings | None = None) -> TokenClaims:
+    """The claims of a token that this service issued and that is valid now (30 s of leeway).
+
+    Raises ``Unauthorized`` for every other string, with one message: which check failed is nobody's business.
+    """
+    settings = settings or get_settings()
+    if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+        raise invalid_token()
+    try:
+        decoded = _jwt.decode_complete(
+            token,
+            _key(settings),
+            algorithms=[settings.jwt_algorithm],
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway=LEEWAY,
+            options={
+                "require": ["exp", "iat", "sub", "jti"],
+                "verify_aud": settings.jwt_audience is not None,
+                "verify_iss": settings.jwt_issuer is not None,
+                "strict_aud": True,
+            },
+        )
+        if decoded["header"].get("typ") != HEADER_TYPE:
+            raise invalid_token()
+        return TokenClaims.model_validate(decoded["payload"])
+    except (PyJWTError, ValidationError, ValueError, TypeError, AttributeError, RecursionError):
+        # PyJWT lets some of Python's own errors through for headers of the wrong type.
+        raise invalid_token() from None
+
+
+def invalid_token() -> Unauthorized:
+    """The answer to every token that is not accepted (RFC 6750, section 3.1)."""
+    return Unauthorized(
+        "The access token is not valid",
+        headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+    )
+
+
+def _key(settings: Settings) -> str:
+    assert settings.jwt_secret_key is not None  # noqa: S101  Settings refuses to exist without one
+    return settings.jwt_secret_key.get_secret_value()

@@ -1,0 +1,59 @@
+"""The use cases of identity, each a function that both API surfaces and the command line call."""
+
+import logging
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.emails import canonical_email
+from app.auth.password import hash_password, needs_rehash, verify_password
+from app.auth.policy import check_new_password
+from app.core.bounded_executor import BoundedExecutor
+from app.core.config import Settings
+from app.core.errors import Unauthorized
+from app.models.user import User
+from app.repositories.user import UserRepository
+
+logger = logging.getLogger(__name__)
+
+
+async def register_user(
+    db: AsyncSession, executor: BoundedExecutor, settings: Settings, email: str, password: str
+) -> User:
+    """Create an ordinary account.
+
+    Raises ``Conflict`` when the address is taken, ``ValidationFailed`` for a password that is too weak.
+    The hash is made before the database is asked, so nothing waits for it while holding a connection.
+    """
+    check_new_password(password, email, settings)
+    hashed = await executor.run(hash_password, password, rounds=settings.password_hash_rounds)
+    return await UserRepository(db).create(email, hashed)
+
+
+async def authenticate(
+    db: AsyncSession, executor: BoundedExecutor, settings: Settings, email: str, password: str
+) -> User:
+    """The active account with these credentials; its hash is renewed if it was made with older parameters.
+
+    Raises one ``Unauthorized`` for an unknown address, a wrong password and an inactive account, after
+    the same work. Raises ``ServiceUnavailable`` when too many passwords are waiting.
+    """
+    user = await _find(db, email)
+    # Nothing is pending: this gives the connection back for the quarter of a second that follows.
+    await db.commit()
+    rounds = settings.password_hash_rounds
+    hashed = user.hashed_password if user else None
+    matches = await executor.run(verify_password, password, hashed, rounds=rounds)
+    if user is None or not matches or not user.is_active:
+        logger.info("authn_login_fail", extra={"user_id": user.id if user else None})
+        raise Unauthorized("Wrong e-mail address or password")
+    if needs_rehash(user.hashed_password, rounds=rounds):
+        user.hashed_password = await executor.run(hash_password, password, rounds=rounds)
+    logger.info("authn_login_success", extra={"user_id": user.id})
+    return user
+
+
+async def _find(db: AsyncSession, email: str) -> User | None:
+    try:
+        return await UserRepository(db).get_by_email(canonical_email(email))
+    except ValueError:
+        return None

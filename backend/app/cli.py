@@ -1,0 +1,121 @@
+"""Management commands: ``python -m app.cli --help``."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.auth.dependencies import get_current_user, get_self_or_admin, require_roles
+from app.auth.emails import canonical_email
+from app.auth.password import hash_password
+from app.auth.policy import check_new_password
+from app.core.app_factory import create_app
+from app.core.config import Settings, describe, env_file, get_settings
+from app.core.database_errors import database_error
+from app.core.errors import AppError, ValidationFailed
+from app.db.session import build_engine, build_session_factory
+from app.repositories.user import UserRepository
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def failed(message: str) -> typer.Exit:
+    """One sentence on standard error and exit code 1: raise what this returns."""
+    typer.echo(message, err=True)
+    return typer.Exit(1)
+
+
+@cli.command()
+def create_superuser(
+    email: Annotated[str, typer.Option(prompt=True, help="Address of the account.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+) -> None:
+    """Create an admin account. Its password is prompted for, or read from standard input."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    settings = get_settings()
+    try:
+        address = canonical_email(email)
+        check_new_password(password, address, settings)
+        asyncio.run(insert_superuser(settings, address, password))
+    except ValidationFailed as error:
+        raise failed(error.details["errors"][0]["msg"]) from None
+    except SQLAlchemyError as error:
+        raise failed(f"{database_error(error).message}. Is it running and migrated?") from None
+    except (AppError, ValueError) as error:
+        raise failed(str(error)) from None
+    typer.echo(f"Created the admin account {address}")
+
+
+async def insert_superuser(settings: Settings, email: str, password: str) -> None:
+    engine = build_engine(settings)
+    try:
+        async with build_session_factory(engine).begin() as session:
+            hashed = hash_password(password, rounds=settings.password_hash_rounds)
+            await UserRepository(session).create(email, hashed, is_superuser=True)
+    finally:
+        if engine is not None:
+            await engine.dispose()
+
+
+@cli.command()
+def check() -> None:
+    """Judge the configuration as production would. Exit code 1 if it would not start."""
+    settings = load_as_production()
+    for warning in settings.warnings():
+        typer.echo(f"warning: {warning}")
+    typer.echo("The configuration is valid for production.")
+
+
+def load_as_production() -> Settings:
+    try:
+        settings = Settings(_env_file=env_file())
+        if settings.is_production:
+            return settings
+    except ValidationError:
+        pass  # reported below, together with what only production minds
+    try:
+        return Settings(_env_file=env_file(), app_env="production")
+    except ValidationError as error:
+        raise failed("\n".join(f"error: {line}" for line in describe(error))) from None
+
+
+@cli.command()
+def routes() -> None:
+    """List every route: method, path and who may call it."""
+    rows = [
+        (method, route.path or "", access(route.dependant))
+        for route in iter_route_contexts(create_app().routes)
+        for method in sorted(route.methods or ())
+    ]
+    width = max(len(path) for _, path, _ in rows)
+    for method, path, who in sorted(rows, key=lambda row: (row[1], row[0])):
+        typer.echo(f"{method:7}{path:{width}}  {who}")
+
+
+def access(dependant: Dependant) -> str:
+    """Who may call, read off the dependencies that decide it. The strictest one speaks."""
+    found = {call for call in calls(dependant) if call is not None}
+    roles = sorted(role for call in found if isinstance(call, require_roles) for role in call.roles)
+    if roles:
+        return f"role {', '.join(roles)}"
+    if get_self_or_admin in found:
+        return "self or admin"
+    return "any account" if get_current_user in found else "anyone"
+
+
+def calls(dependant: Dependant) -> list[object]:
+    return [dependant.call, *(call for sub in dependant.dependencies for call in calls(sub))]
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,43 @@
+"""Slow CPU work beside the event loop: few threads, a bounded queue, a clear no when it is full."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from app.core.errors import ServiceUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BoundedExecutor:
+    """Runs functions in threads of its own, never in the pool that the rest of the process shares.
+
+    One core is left to the event loop, where there is more than one.
+    """
+
+    def __init__(self, name: str, queue_size: int) -> None:
+        self.workers = max(1, (os.cpu_count() or 1) - 1)
+        self._limit = queue_size + self.workers
+        self._pending = 0
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix=name)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of ``function``. Raises ``ServiceUnavailable`` at once when the queue is full.
+
+        Cancelled while it waits for a thread, the function never runs.
+        """
+        if self._pending >= self._limit:
+            raise ServiceUnavailable("The server is busy")
+        self._pending += 1
+        try:
+            future = self._threads.submit(function, *args, **kwargs)
+            return await asyncio.wrap_future(future)
+        finally:
+            self._pending -= 1
+
+    def close(self) -> None:
+        """Forget what waits and let what runs end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

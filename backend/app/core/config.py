@@ -1,0 +1,297 @@
+"""The only reader of the environment. Settings are immutable, bounded and never print a secret."""
+
+import os
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[3]
+LOCAL_DATABASE = PROJECT_ROOT / "var" / "local.sqlite3"
+LOCAL_JWT_SECRET = (
+    "local-development-secret-refused-in-production"  # noqa: S105  refused outside local and test
+)
+
+JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HMAC key is at least as long as the hash
+PRODUCTION_HASH_ROUNDS_MIN = 10
+PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "todo", "xxxx", "password")
+
+
+class ConfigurationError(SystemExit):
+    """The settings are unusable. Left alone, it ends the process with one line and exit code 1."""
+
+
+def _split(value: object) -> object:
+    """Accept ``a,b`` as people write it in an environment variable."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _host(value: str) -> str:
+    name = value.removeprefix("*.")
+    if not name or not name.isascii() or any(char in name for char in "/:*@ "):
+        raise ValueError("must be a host name such as api.example.com or *.example.com")
+    return value.lower()
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if value not in {"*", f"{parts.scheme}://{parts.netloc}"}:
+        raise ValueError("must be an origin such as https://app.example.com, or *")
+    return value
+
+
+def _url_with(schemes: dict[str, str], value: str) -> str:
+    """Check the scheme of a URL and rewrite it to the spelling that the driver is built for."""
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in schemes:
+        raise ValueError(f"must start with one of {', '.join(f'{name}://' for name in schemes)}")
+    return f"{schemes[scheme]}://{rest}"
+
+
+def _masked(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return url  # sqlite:///path has no credentials
+    user = f"{parts.username}:***@" if parts.username else "***@" if parts.password else ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(SplitResult(parts.scheme, f"{user}{host}", parts.path, "", ""))
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Seconds = Annotated[float, Field(gt=0, le=300)]
+Scheme = dict[str, str]
+
+POSTGRES_SPELLINGS: Scheme = dict.fromkeys(
+    ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"),
+    "postgresql",
+)
+DATABASE_SPELLINGS: Scheme = POSTGRES_SPELLINGS | dict.fromkeys(
+    ("sqlite", "sqlite+aiosqlite"), "sqlite"
+)
+REDIS_SPELLINGS: Scheme = {"redis": "redis", "rediss": "rediss"}
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured, with its default, its bounds and what it means.
+
+    Built directly, it reads the process environment only; ``get_settings`` adds the ``.env`` file.
+    Raises ``pydantic.ValidationError`` without the offending values in its text.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_file_encoding="utf-8-sig",
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    # Core
+    app_env: str = Field(
+        "local", description="Where it runs. Anything but local and test counts as production."
+    )
+    app_name: str = Field(
+        "FastAPI Backend Template", min_length=1, max_length=60, description="Title in the docs."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe level that is logged."
+    )
+    log_json: bool = Field(True, description="One JSON object a line, or readable text.")
+    docs_enabled: bool | None = Field(
+        None, description="Serve /docs and /openapi.json. Unset: only in local and test."
+    )
+
+    # HTTP
+    allowed_hosts: Annotated[Names, AfterValidator(lambda names: tuple(map(_host, names)))] = Field(
+        (), description="Host names that are answered, comma separated. Empty: every name."
+    )
+    cors_allowed_origins: Annotated[
+        Names, AfterValidator(lambda names: tuple(map(_origin, names)))
+    ] = Field((), description="Browser origins that may call, comma separated. Empty: none.")
+    hsts_seconds: int = Field(
+        0, ge=0, le=63_072_000, description="Strict-Transport-Security max-age. 0: not sent."
+    )
+    max_body_bytes: int = Field(
+        1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body."
+    )
+    drain_seconds: float = Field(
+        5, ge=0, le=300, description="How long SIGTERM keeps serving while readiness says 503."
+    )
+
+    # Database and Redis
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://... or sqlite:///... Unset in local: var/local.sqlite3."
+    )
+    database_pool_size: int = Field(
+        10, ge=1, le=500, description="Connections a process keeps; there is no overflow."
+    )
+    database_pool_timeout_seconds: Seconds = Field(
+        2, description="Longest wait for a free connection, then 503."
+    )
+    database_connect_timeout_seconds: Seconds = Field(
+        2, description="Longest wait for a new connection, then 503."
+    )
+    database_statement_timeout_seconds: Seconds = Field(
+        2.5, description="Longest statement of a request, then 503."
+    )
+    database_lock_timeout_seconds: Seconds = Field(
+        2, description="Longest wait for a lock, then 503."
+    )
+    redis_url: SecretStr | None = Field(None, description="redis://... Optional.")
+    readiness_requires_redis: bool = Field(
+        False, description="Readiness fails when a configured Redis does not answer."
+    )
+
+    # JWT and passwords
+    jwt_secret_key: SecretStr | None = Field(
+        None, description="Signing key, at least 32 bytes. Required outside local and test."
+    )
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+        "HS256", description="The one algorithm that is issued and accepted."
+    )
+    jwt_access_token_expires_minutes: int = Field(
+        60, ge=1, le=1_440, description="Lifetime of an access token."
+    )
+    jwt_issuer: str | None = Field(None, description="iss to issue and to require.")
+    jwt_audience: str | None = Field(None, description="aud to issue and to require.")
+    password_min_length: int = Field(
+        8, ge=8, le=64, description="Fewest characters of a new password."
+    )
+    password_hash_rounds: int = Field(
+        12, ge=4, le=16, description="bcrypt cost, a power of two. At least 10 in production."
+    )
+    password_hash_queue_size: int = Field(
+        64, ge=1, le=10_000, description="Hashes that may wait for a core, then 503."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value != ""}
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr | None, info: Any) -> SecretStr | None:
+        if value is None:
+            return None
+        schemes = DATABASE_SPELLINGS if info.field_name == "database_url" else REDIS_SPELLINGS
+        return SecretStr(_url_with(schemes, value.get_secret_value()))
+
+    @model_validator(mode="after")
+    def _local_defaults(self) -> Self:
+        if self.app_env == "local" and self.database_url is None:
+            self._set("database_url", SecretStr(f"sqlite:///{LOCAL_DATABASE.as_posix()}"))
+        if not self.is_production and self.jwt_secret_key is None:
+            self._set("jwt_secret_key", SecretStr(LOCAL_JWT_SECRET))
+        if self.docs_enabled is None:
+            self._set("docs_enabled", not self.is_production)
+        return self
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.is_production:
+            problems = list(self._production_problems())
+            if problems:
+                raise ValueError("; ".join(problems))
+        return self
+
+    def _production_problems(self) -> Iterable[str]:
+        key = self.jwt_secret_key.get_secret_value() if self.jwt_secret_key else ""
+        if not key:
+            yield "JWT_SECRET_KEY is required"
+        elif len(key.encode()) < JWT_SECRET_MIN_BYTES:
+            yield f"JWT_SECRET_KEY must have at least {JWT_SECRET_MIN_BYTES} bytes"
+        elif _looks_like_placeholder(key):
+            yield "JWT_SECRET_KEY is a placeholder"
+        if self.password_hash_rounds < PRODUCTION_HASH_ROUNDS_MIN:
+            yield f"PASSWORD_HASH_ROUNDS must be at least {PRODUCTION_HASH_ROUNDS_MIN}"
+
+    def _set(self, name: str, value: object) -> None:
+        # The model is frozen for everybody else; its own validators fill what depends on APP_ENV.
+        object.__setattr__(self, name, value)
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the safety checks of production apply: everywhere but in local and test."""
+        return self.app_env not in {"local", "test"}
+
+    def warnings(self) -> list[str]:
+        """What is allowed but unwise in production, one sentence each. Empty elsewhere."""
+        if not self.is_production:
+            return []
+        unwise = {
+            "DATABASE_URL is not set: only the probes will answer": self.database_url is None,
+            "ALLOWED_HOSTS is empty: every Host header is accepted": not self.allowed_hosts,
+            "JWT_AUDIENCE is not set: tokens are not bound to this service": not self.jwt_audience,
+            "JWT_ISSUER is not set: tokens are not bound to their issuer": not self.jwt_issuer,
+            "DOCS_ENABLED is on: the documentation is public": bool(self.docs_enabled),
+            "CORS_ALLOWED_ORIGINS contains *: any website may call": "*"
+            in self.cors_allowed_origins,
+            "DATABASE_URL is SQLite: one writer, one machine": self.database_dialect == "sqlite",
+        }
+        return [sentence for sentence, applies in unwise.items() if applies]
+
+    @property
+    def database_dialect(self) -> Literal["postgresql", "sqlite"] | None:
+        """Which database ``database_url`` names, if any."""
+        if self.database_url is None:
+            return None
+        url = self.database_url.get_secret_value()
+        return "postgresql" if url.startswith("postgresql:") else "sqlite"
+
+    def model_dump_safe(self) -> dict[str, Any]:
+        """The settings as JSON types, every secret redacted, those inside URLs too."""
+        safe = self.model_dump(mode="json")
+        for name in ("database_url", "redis_url"):
+            secret: SecretStr | None = getattr(self, name)
+            safe[name] = _masked(secret.get_secret_value()) if secret else None
+        return safe
+
+
+def _looks_like_placeholder(key: str) -> bool:
+    few_characters = 8  # 32 bytes of real randomness, in any encoding, have many more
+    return len(set(key)) < few_characters or any(word in key.lower() for word in PLACEHOLDERS)
+
+
+def describe(error: ValidationError) -> list[str]:
+    """One line for each problem: the variable's name and what is wrong, never the value."""
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        lines.append(f"{name}: {message}" if name else message)
+    return lines
+
+
+def env_file() -> Path | None:
+    """The ``.env`` of a developer: read unless the process environment names another APP_ENV."""
+    wanted = os.environ.get("APP_ENV", "local") in {"", "local"}  # noqa: TID251  the one reader
+    return PROJECT_ROOT / ".env" if wanted else None
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises ``ConfigurationError`` that names every wrong variable and no value.
+    """
+    try:
+        return Settings(_env_file=env_file())
+    except ValidationError as error:
+        raise ConfigurationError(f"Configuration error: {'; '.join(describe(error))}") from None

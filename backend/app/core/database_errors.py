@@ -1,0 +1,56 @@
+"""What a database error means to the client: away or busy is 503, a broken rule 409, the rest 500.
+
+The drivers disagree about the class of one and the same failure, the SQLSTATE does not, so PostgreSQL
+is judged by it (PostgreSQL manual, appendix A).
+"""
+
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import UnboundExecutionError
+
+from app.core.errors import AppError, Conflict, InternalError, ServiceUnavailable
+
+UNAVAILABLE_CLASSES = (
+    "08",
+    "53",
+    "57",
+)  # connection, insufficient resources, operator intervention
+UNAVAILABLE_STATES = {
+    "25006",  # read only: a standby took over
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+    "55P03",  # lock timeout
+    "25P03",  # idle in transaction
+}
+
+
+def database_error(exc: SQLAlchemyError) -> AppError:
+    """The public error for ``exc``. The message never carries SQL, values or names of tables."""
+    if isinstance(exc, IntegrityError):
+        return Conflict()
+    if is_unavailable(exc):
+        return ServiceUnavailable("The database is not available")
+    return InternalError()
+
+
+def is_unavailable(exc: SQLAlchemyError) -> bool:
+    """Whether the same statement may succeed once the database is back or less busy."""
+    if isinstance(
+        exc, PoolTimeoutError | UnboundExecutionError | OperationalError | InterfaceError
+    ):
+        return True
+    if not isinstance(exc, DBAPIError):
+        return False
+    state = getattr(exc.orig, "sqlstate", None) or ""
+    return (
+        exc.statement is None  # it could not even connect
+        or exc.connection_invalidated
+        or state.startswith(UNAVAILABLE_CLASSES)
+        or state in UNAVAILABLE_STATES
+    )

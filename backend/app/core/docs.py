@@ -1,0 +1,81 @@
+"""/docs and /openapi.json from this server alone: no other host is asked for scripts or styles."""
+
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+
+from app.core.errors import NotFound
+from app.core.routing import Router
+
+ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon.png": "image/png",
+}
+# Swagger UI sets style attributes and draws icons from data: URLs; it loads nothing from elsewhere.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<link rel="icon" href="{root}/docs/assets/favicon.png">
+<link rel="stylesheet" href="{root}/docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{root}/docs/assets/swagger-ui-bundle.js"></script>
+<script src="{root}/docs/assets/start.js"></script>
+</body>
+</html>
+"""
+START = """SwaggerUIBundle({{
+  url: {url},
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  persistAuthorization: false,
+  presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
+}});
+"""
+
+router = Router(include_in_schema=False)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
+
+
+@router.get("/docs")
+async def swagger_ui(request: Request) -> Response:
+    root = escape(request.scope.get("root_path", "").rstrip("/"))
+    page = PAGE.format(title=escape(request.app.title), root=root)
+    return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+
+
+@router.get("/docs/assets/start.js")
+async def start_script(request: Request) -> Response:
+    root = request.scope.get("root_path", "").rstrip("/")
+    return Response(
+        START.format(url=json.dumps(f"{root}/openapi.json")), media_type="text/javascript"
+    )
+
+
+@router.get("/docs/assets/{name}")
+async def asset(name: str) -> Response:
+    if name not in ASSETS:
+        raise NotFound
+    # The pinned package that ships Swagger UI; only its static files are used.
+    path = Path(str(files("fastapi_offline") / "static" / name))
+    return FileResponse(
+        path, media_type=ASSETS[name], headers={"Cache-Control": "public, max-age=86400"}
+    )

@@ -1,0 +1,112 @@
+"""The errors that the application answers with: name, status and code at a glance.
+
+AppError                    500  internal_error
+ ├── BadRequest             400  bad_request
+ ├── Unauthorized           401  unauthorized
+ ├── Forbidden              403  forbidden
+ ├── NotFound               404  not_found
+ ├── MethodNotAllowed       405  method_not_allowed
+ ├── Conflict               409  conflict
+ ├── PayloadTooLarge        413  payload_too_large
+ ├── UriTooLong             414  uri_too_long
+ ├── UnsupportedMediaType   415  unsupported_media_type
+ ├── ValidationFailed       422  validation_error
+ ├── RateLimited            429  rate_limited
+ ├── HeadersTooLarge        431  request_header_fields_too_large
+ ├── InternalError          500  internal_error
+ └── ServiceUnavailable     503  service_unavailable
+
+Raise one where the rule is known; core/exception_handlers.py renders it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class AppError(Exception):
+    """An answer other than success. ``message`` and ``details`` are public: no input, no secrets."""
+
+    status = 500
+    code = "internal_error"
+    message = "Something went wrong on our side"
+    headers: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.message = message or self.message
+        self.details = dict(details or {})
+        self.headers = {**self.headers, **(headers or {})}
+        super().__init__(self.message)
+
+
+class BadRequest(AppError):
+    status, code, message = 400, "bad_request", "The request could not be understood"
+
+
+class Unauthorized(AppError):
+    """Always carries a challenge (RFC 9110, section 11.6.1)."""
+
+    status, code, message = 401, "unauthorized", "Authentication is required"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(AppError):
+    status, code, message = 403, "forbidden", "You may not do this"
+
+
+class NotFound(AppError):
+    status, code, message = 404, "not_found", "There is nothing here"
+
+
+class MethodNotAllowed(AppError):
+    status, code, message = 405, "method_not_allowed", "This method is not supported here"
+
+
+class Conflict(AppError):
+    status, code, message = 409, "conflict", "This conflicts with something that exists"
+
+
+class PayloadTooLarge(AppError):
+    """Closes the connection, so that the rest of the body is never read."""
+
+    status, code, message = 413, "payload_too_large", "The request body is too large"
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
+class UriTooLong(AppError):
+    status, code, message = 414, "uri_too_long", "The URL is too long"
+
+
+class UnsupportedMediaType(AppError):
+    status, code, message = 415, "unsupported_media_type", "This content type is not accepted"
+
+
+class ValidationFailed(AppError):
+    status, code, message = 422, "validation_error", "The request is not valid"
+
+
+class RateLimited(AppError):
+    status, code, message = 429, "rate_limited", "Too many requests"
+
+
+class HeadersTooLarge(AppError):
+    status, code, message = 431, "request_header_fields_too_large", "The headers are too large"
+
+
+class InternalError(AppError):
+    pass
+
+
+class ServiceUnavailable(AppError):
+    """Something that the answer needs is away or full; the same request may succeed soon."""
+
+    status, code, message = 503, "service_unavailable", "Please try again in a moment"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+BY_STATUS: dict[int, type[AppError]] = {cls.status: cls for cls in AppError.__subclasses__()}

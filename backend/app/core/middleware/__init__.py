@@ -1,0 +1,43 @@
+"""The layers around the application, outermost first: the order of reading is the order of running."""
+
+from starlette.middleware import Middleware
+
+from app.core.config import Settings
+from app.core.middleware.body_limit import BodyLimitMiddleware
+from app.core.middleware.cors import EnvelopeCORSMiddleware
+from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
+from app.core.middleware.request_guard import RequestGuardMiddleware
+from app.core.middleware.request_id import RequestIdMiddleware
+from app.core.middleware.request_logging import RequestLoggingMiddleware
+from app.core.middleware.security_headers import SecurityHeadersMiddleware
+
+CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+CORS_HEADERS = ("Authorization", "Content-Type", "X-Request-ID")
+
+
+def middleware_stack(settings: Settings) -> list[Middleware]:
+    """The same layers in every environment; settings decide only what they let through."""
+    return [
+        Middleware(RequestIdMiddleware),
+        Middleware(RequestLoggingMiddleware),
+        Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
+        *cors(settings),
+        Middleware(ErrorBoundaryMiddleware),
+        Middleware(RequestGuardMiddleware, allowed_hosts=settings.allowed_hosts),
+        Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+    ]
+
+
+def cors(settings: Settings) -> list[Middleware]:
+    """No layer at all without origins: a preflight is then an ordinary 405."""
+    if not settings.cors_allowed_origins:
+        return []
+    return [
+        Middleware(
+            EnvelopeCORSMiddleware,
+            allow_origins=settings.cors_allowed_origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_HEADERS,
+            expose_headers=("X-Request-ID", "Retry-After"),
+        )
+    ]

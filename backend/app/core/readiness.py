@@ -1,0 +1,79 @@
+"""Readiness without a storm: however many ask, each check runs at most once a second."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Annotated, Literal
+
+from fastapi import Depends
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+State = Literal["ok", "error"]
+Checks = dict[str, State]
+
+CHECK_SECONDS = 1.0
+FRESH_SECONDS = 1.0
+
+
+class SharedChecks:
+    """The last result, for everybody who asks within a second of it."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._fresh_until = 0.0
+        self._checks: Checks = {}
+
+    async def get(self, run: Callable[[], Awaitable[Checks]]) -> Checks:
+        async with self._lock:
+            if monotonic() >= self._fresh_until:
+                self._checks = await run()
+                self._fresh_until = monotonic() + FRESH_SECONDS
+            return self._checks
+
+
+async def check_dependencies(db: AsyncSession, redis: Redis | None) -> Checks:
+    """The state of the database, and of Redis where it is configured, side by side."""
+    pending = {"db": check_database(db)}
+    if redis is not None:
+        pending["redis"] = check_redis(redis)
+    states = await asyncio.gather(*pending.values())
+    return dict(zip(pending, states, strict=True))
+
+
+async def check_database(db: AsyncSession) -> State:
+    """Whether a statement is answered within a second."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await db.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        logger.warning("readiness: the database does not answer: %s", type(error).__name__)
+        await db.close()  # what failed must not be committed when the request ends
+        return "error"
+    return "ok"
+
+
+async def check_redis(redis: Redis) -> State:
+    """Whether a PING is answered within the client's own budget."""
+    try:
+        await redis.ping()
+    except (RedisError, OSError, ValueError) as error:
+        logger.warning("readiness: Redis does not answer: %s", type(error).__name__)
+        return "error"
+    return "ok"
+
+
+def get_shared_checks(request: Request) -> SharedChecks:
+    """The readiness results of this application."""
+    checks: SharedChecks = request.app.state.shared_checks
+    return checks
+
+
+ReadinessChecks = Annotated[SharedChecks, Depends(get_shared_checks)]

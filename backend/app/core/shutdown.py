@@ -1,0 +1,58 @@
+"""Leaving without losing a request: first tell the balancer, then stop accepting, then close."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+logger = logging.getLogger(__name__)
+
+
+class Drain:
+    """Whether this process is about to leave. Readiness reports it; nothing else changes yet."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.started = False
+
+    @contextmanager
+    def on_sigterm(self) -> Iterator[None]:
+        """While inside, SIGTERM starts the drain; when it ends, the server stops as for SIGINT.
+
+        uvicorn alone would close its sockets at once, and would end with the signal instead of code 0.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals belong to the main thread: a server in another one is stopped by its owner
+            return
+        loop = asyncio.get_running_loop()
+
+        def begin(signum: int, frame: FrameType | None) -> None:
+            if self.started:
+                return
+            self.started = True
+            logger.info("draining", extra={"seconds": self.seconds})
+            loop.call_soon_threadsafe(
+                loop.call_later, self.seconds, signal.raise_signal, signal.SIGINT
+            )
+
+        previous = signal.signal(signal.SIGTERM, begin)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def get_drain(request: Request) -> Drain:
+    """The drain state of the application that serves this request."""
+    drain: Drain = request.app.state.drain
+    return drain
+
+
+DrainState = Annotated[Drain, Depends(get_drain)]

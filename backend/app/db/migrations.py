@@ -1,0 +1,57 @@
+"""The engine that migrations run on: no statement timeout, and never two migrators at once."""
+
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy import Connection, NullPool, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.core.config import ConfigurationError, Settings
+
+ADVISORY_LOCK = 7_205_759_403_792_793  # any number, the same for every migrator of a database
+WAIT_SECONDS = 60  # for another migrator
+LOCK_TIMEOUT_SECONDS = 5  # for the application: give up before everybody queues behind a migration
+
+
+def build_migration_engine(settings: Settings) -> AsyncEngine:
+    """An engine for ``DATABASE_URL``. Raises ``ConfigurationError`` without one.
+
+    For SQLite it makes the folder, and takes the write lock when a transaction begins.
+    """
+    if settings.database_url is None:
+        raise ConfigurationError("Configuration error: DATABASE_URL is required to migrate")
+    url = settings.database_url.get_secret_value()
+    if settings.database_dialect == "postgresql":
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=lambda: asyncpg.connect(dsn=url),
+            poolclass=NullPool,
+        )
+    engine = create_async_engine(
+        url.replace("sqlite", "sqlite+aiosqlite", 1), connect_args={"timeout": WAIT_SECONDS}
+    )
+    if engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
+    event.listen(engine.sync_engine, "begin", _begin_immediately)
+    return engine
+
+
+def take_migration_lock(connection: Connection) -> None:
+    """Wait until no other migrator works on this database, until the transaction ends.
+
+    PostgreSQL: an advisory lock. SQLite: the write lock, which its transaction already holds.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+
+
+def _leave_transactions_to_us(connection: Any, record: object) -> None:
+    connection.isolation_level = None
+
+
+def _begin_immediately(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,147 @@
+"""One engine for each application, one session and one transaction for each request.
+
+The transaction ends before the answer starts: a commit that fails becomes an error response.
+"""
+
+from asyncio import CancelledError
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends, FastAPI
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.pool import ConnectionPoolEntry
+from starlette.requests import Request
+
+from app.core.config import Settings
+
+IDLE_IN_TRANSACTION_SECONDS = 10
+RECYCLE_SECONDS = 1800
+COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
+
+SessionFactory = async_sessionmaker[AsyncSession]
+
+
+def build_engine(settings: Settings) -> AsyncEngine | None:
+    """An engine that has not connected yet, or ``None`` without ``DATABASE_URL``."""
+    if settings.database_url is None:
+        return None
+    if settings.database_dialect == "postgresql":
+        return _postgres_engine(settings)
+    return _sqlite_engine(settings)
+
+
+def _postgres_engine(settings: Settings) -> AsyncEngine:
+    async def connect() -> asyncpg.Connection:
+        # The driver reads the URL itself, so everything that libpq understands in it works.
+        try:
+            return await asyncpg.connect(**arguments)
+        except (OSError, TimeoutError) as exc:
+            raise asyncpg.InterfaceError(f"cannot connect: {type(exc).__name__}") from exc
+
+    arguments = connect_arguments(settings)
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_pool_timeout_seconds,
+        pool_recycle=RECYCLE_SECONDS,
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "handle_error", _give_up_silent)
+    return engine
+
+
+def connect_arguments(settings: Settings) -> dict[str, Any]:
+    """What every PostgreSQL connection of the application starts with, limits included."""
+    assert settings.database_url is not None  # noqa: S101  the caller has looked
+    milliseconds = {
+        "statement_timeout": settings.database_statement_timeout_seconds,
+        "lock_timeout": settings.database_lock_timeout_seconds,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,
+    }
+    return {
+        "dsn": settings.database_url.get_secret_value(),
+        "timeout": settings.database_connect_timeout_seconds,
+        "command_timeout": settings.database_statement_timeout_seconds + COMMAND_GRACE_SECONDS,
+        "server_settings": {
+            "application_name": settings.app_name,
+            **{name: str(int(seconds * 1000)) for name, seconds in milliseconds.items()},
+        },
+    }
+
+
+def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
+    """A connection whose end the driver has already noticed is replaced, without a round trip."""
+    if record.driver_connection is None or record.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _give_up_silent(context: ExceptionContext) -> None:
+    """A connection in the middle of something is cut off, not asked to say goodbye: it may be silent.
+
+    That is one whose request was cancelled, and one whose server did not answer in time.
+    """
+    exc = context.original_exception
+    if context.connection is None or not isinstance(exc, CancelledError | OSError | TimeoutError):
+        return
+    context.is_disconnect = True
+    if (driver := context.connection.connection.driver_connection) is not None:
+        driver.terminate()
+    if isinstance(exc, Exception):
+        raise OperationalError(context.statement, None, exc, hide_parameters=True)
+
+
+def _sqlite_engine(settings: Settings) -> AsyncEngine:
+    assert settings.database_url is not None  # noqa: S101  the caller has looked
+    path = settings.database_url.get_secret_value().removeprefix("sqlite")
+    engine = create_async_engine(
+        f"sqlite+aiosqlite{path}",
+        connect_args={"timeout": settings.database_lock_timeout_seconds},
+        hide_parameters=True,
+    )
+    event.listen(engine.sync_engine, "connect", _set_pragmas)
+    return engine
+
+
+def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def build_session_factory(engine: AsyncEngine | None) -> SessionFactory:
+    """Sessions on ``engine``. Without one, the first statement raises ``UnboundExecutionError``."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def attach_database(app: FastAPI, settings: Settings) -> None:
+    """Hang the engine and its sessions on the application. Nothing connects yet."""
+    app.state.engine = build_engine(settings)
+    app.state.session_factory = build_session_factory(app.state.engine)
+
+
+async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
+    """The session of this request: committed if the endpoint returned, rolled back if it raised.
+
+    Everything in a request that reads the database gets it from here.
+    """
+    factory: SessionFactory = request.app.state.session_factory
+    async with factory() as session:
+        yield session
+        await session.commit()
+
+
+# The function scope ends the transaction before the answer starts, not after it was sent.
+DbSession = Annotated[AsyncSession, Depends(get_db, scope="function")]

@@ -1,0 +1,24 @@
+"""Fixtures live in tests/fixtures, one module for each concern. The environment comes first."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = [
+    "tests.fixtures.env",
+    "tests.fixtures.db",
+    "tests.fixtures.fastapi_app",
+    "tests.fixtures.auth",
+    "tests.fixtures.redis",
+    "tests.fixtures.server",
+]
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The folder is the marker: tests/unit and tests/integration."""
+    for item in items:
+        kind = item.path.relative_to(TESTS).parts[0]
+        if kind in {"unit", "integration"}:
+            item.add_marker(kind)

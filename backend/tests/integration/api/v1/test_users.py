@@ -1,0 +1,189 @@
+"""Accounts over HTTP: /api/v1/users, and the same endpoints under their legacy path."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.models.user import User
+from app.repositories.user import UserRepository
+from tests.fixtures.auth import PASSWORD, MakeUser, headers_of
+from tests.fixtures.fastapi_app import client_for
+
+PREFIXES = ["/api/v1/users", "/users"]
+UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+pytestmark = pytest.mark.parametrize("users", PREFIXES)
+
+
+def without_request_id(response: Response) -> dict[str, object]:
+    error: dict[str, object] = response.json()["error"]
+    error.pop("request_id")
+    return error
+
+
+class TestCreateUser:
+    async def test_returns_the_public_account(self, client: AsyncClient, users: str) -> None:
+        answer = await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
+
+        assert answer.status_code == 201
+        body = answer.json()
+        assert body["email"] == "ada@example.com"
+        assert body["is_active"] is True
+        assert body["is_superuser"] is False
+        assert body["created_at"].endswith("Z")
+        assert set(body) == {
+            "id", "email", "is_active", "is_superuser", "created_at", "updated_at",
+        }  # fmt: skip
+
+    async def test_stores_a_bcrypt_hash_and_not_the_password(
+        self, client: AsyncClient, users: str, db: AsyncSession
+    ) -> None:
+        await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
+
+        user = await UserRepository(db).get_by_email("ada@example.com")
+        assert user is not None
+        assert user.hashed_password.startswith("$2b$")
+        assert PASSWORD not in user.hashed_password
+
+    async def test_duplicate_email_is_a_conflict(
+        self, client: AsyncClient, users: str, ada: User
+    ) -> None:
+        answer = await client.post(users, json={"email": ada.email, "password": PASSWORD})
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["code"] == "conflict"
+
+    async def test_case_variant_of_an_email_is_the_same_account(
+        self, client: AsyncClient, users: str, ada: User
+    ) -> None:
+        answer = await client.post(users, json={"email": "ADA@Example.COM", "password": PASSWORD})
+
+        assert answer.status_code == 409
+
+    async def test_fifty_parallel_creates_of_one_email_give_one_account(
+        self, client: AsyncClient, users: str
+    ) -> None:
+        body = {"email": "ada@example.com", "password": PASSWORD}
+
+        answers = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
+
+        assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
+
+    @pytest.mark.parametrize(
+        "field", ["is_superuser", "is_active", "id", "hashed_password", "created_at", "__class__"]
+    )
+    async def test_unknown_field_is_refused_and_nothing_is_stored(
+        self, client: AsyncClient, users: str, db: AsyncSession, field: str
+    ) -> None:
+        body = {"email": "ada@example.com", "password": PASSWORD, field: True}
+
+        answer = await client.post(users, json=body)
+
+        assert answer.status_code == 422
+        assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["body", field]
+        assert await UserRepository(db).list() == []
+
+
+class TestReadMe:
+    async def test_returns_the_caller(self, client: AsyncClient, users: str, ada: User) -> None:
+        answer = await client.get(f"{users}/me", headers=headers_of(ada))
+
+        assert answer.status_code == 200
+        assert answer.json()["id"] == str(ada.id)
+
+    async def test_anonymous_is_unauthorized(self, client: AsyncClient, users: str) -> None:
+        answer = await client.get(f"{users}/me")
+
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "unauthorized"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    async def test_deactivation_acts_on_the_next_call(
+        self, client: AsyncClient, users: str, ada: User, db: AsyncSession
+    ) -> None:
+        assert (await client.get(f"{users}/me", headers=headers_of(ada))).status_code == 200
+
+        await UserRepository(db).set_active(ada.id, False)
+        await db.commit()
+
+        assert (await client.get(f"{users}/me", headers=headers_of(ada))).status_code == 401
+
+
+class TestReadUser:
+    async def test_own_account_is_returned(
+        self, client: AsyncClient, users: str, ada: User
+    ) -> None:
+        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(ada))
+
+        assert answer.status_code == 200
+        assert answer.json()["email"] == ada.email
+
+    async def test_stranger_gets_the_same_403_whether_or_not_the_account_exists(
+        self, client: AsyncClient, users: str, ada: User, grace: User
+    ) -> None:
+        exists = await client.get(f"{users}/{grace.id}", headers=headers_of(ada))
+        does_not = await client.get(f"{users}/{UNKNOWN_ID}", headers=headers_of(ada))
+
+        assert exists.status_code == does_not.status_code == 403
+        assert without_request_id(exists) == without_request_id(does_not)
+
+    async def test_admin_reads_any_account(
+        self, client: AsyncClient, users: str, ada: User, admin: User
+    ) -> None:
+        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
+
+        assert answer.status_code == 200
+        assert answer.json()["id"] == str(ada.id)
+
+    async def test_admin_gets_404_for_an_unknown_account(
+        self, client: AsyncClient, users: str, admin: User
+    ) -> None:
+        answer = await client.get(f"{users}/{UNKNOWN_ID}", headers=headers_of(admin))
+
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+
+    async def test_demotion_acts_on_the_next_call(
+        self, client: AsyncClient, users: str, ada: User, admin: User, db: AsyncSession
+    ) -> None:
+        demoted = await UserRepository(db).get_by_id(admin.id)
+        assert demoted is not None
+        demoted.is_superuser = False
+        await db.commit()
+
+        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
+
+        assert answer.status_code == 403
+
+    async def test_anonymous_is_unauthorized_even_for_a_malformed_id(
+        self, client: AsyncClient, users: str
+    ) -> None:
+        assert (await client.get(f"{users}/zzz")).status_code == 401
+
+    @pytest.mark.parametrize(
+        "malformed",
+        [
+            "0", "zzz", "1" * 10_00, "%7B01890a5d-ac96-774b-bcce-b302099a8057%7D",
+            UNKNOWN_ID.upper(), UNKNOWN_ID.replace("-", ""), f"urn:uuid:{UNKNOWN_ID}",
+        ],
+    )  # fmt: skip
+    async def test_malformed_id_is_a_validation_error(
+        self, client: AsyncClient, users: str, admin: User, malformed: str
+    ) -> None:
+        answer = await client.get(f"{users}/{malformed}", headers=headers_of(admin))
+
+        assert answer.status_code == 422
+        assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["path", "user_id"]
+
+
+async def test_legacy_path_can_be_called_beside_v1(
+    app: FastAPI, users: str, make_user: MakeUser
+) -> None:
+    user = await make_user("lin@example.com")
+    async with client_for(app) as client:
+        answer = await client.get(f"{users}/{user.id}", headers=headers_of(user))
+    assert "hash" not in answer.text
