@@ -34,7 +34,7 @@ fmt: ## Format the code and mend what can be mended
 	@$(DEV) -m ruff check --fix --quiet backend scripts; "$$py" -m isort --quiet backend scripts && "$$py" -m black --quiet backend scripts
 
 precommit: ## Run every pre-commit hook on every file
-	@$(DEV) -m pre_commit run --all-files
+	@$(DEV) -c pass && PATH="$${py%/*}:$$PATH" "$$py" -m pre_commit run --all-files
 
 up: ## Start application, PostgreSQL and Redis with Docker Compose
 	docker compose up --build --detach --wait

@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.auth",
     "tests.fixtures.redis",
     "tests.fixtures.server",
+    "tests.fixtures.faults",
 ]
 
 TESTS = Path(__file__).parent

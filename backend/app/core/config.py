@@ -26,7 +26,7 @@ LOCAL_JWT_SECRET = (
 
 JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HMAC key is at least as long as the hash
 PRODUCTION_HASH_ROUNDS_MIN = 10
-PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "todo", "xxxx", "password")
+PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "password")
 
 
 class ConfigurationError(SystemExit):

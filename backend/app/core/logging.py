@@ -85,7 +85,9 @@ class QueuedHandler(logging.Handler):
         super().__init__()
         self.dropped = 0
         self._fd = fd
-        self._lines: queue.Queue[str | None] = queue.Queue(size)
+        self._size = size
+        # Its put() takes no lock, so a record made by a signal handler cannot meet itself in here.
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -94,19 +96,15 @@ class QueuedHandler(logging.Handler):
             line = self.format(record)
         except Exception:  # noqa: BLE001  a bad format string must not fail the request
             line = json.dumps({"level": "ERROR", "message": "unformattable", "at": record.pathname})
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() >= self._size:
             self.dropped += 1
+        else:
+            self._lines.put(line)
 
     def close(self) -> None:
         """Write what is queued, but give up after ``FLUSH_SECONDS``."""
-        try:
-            self._lines.put_nowait(None)
-        except queue.Full:
-            pass  # the reader is gone: the thread dies with the process
-        else:
-            self._thread.join(FLUSH_SECONDS)
+        self._lines.put(None)
+        self._thread.join(FLUSH_SECONDS)
         super().close()
 
     def _write_all(self) -> None:

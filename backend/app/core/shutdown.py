@@ -33,16 +33,18 @@ class Drain:
             return
         loop = asyncio.get_running_loop()
 
-        def begin(signum: int, frame: FrameType | None) -> None:
+        def begin() -> None:
             if self.started:
                 return
             self.started = True
             logger.info("draining", extra={"seconds": self.seconds})
-            loop.call_soon_threadsafe(
-                loop.call_later, self.seconds, signal.raise_signal, signal.SIGINT
-            )
+            loop.call_later(self.seconds, signal.raise_signal, signal.SIGINT)
 
-        previous = signal.signal(signal.SIGTERM, begin)
+        def on_signal(signum: int, frame: FrameType | None) -> None:
+            # The signal may have interrupted anything, a lock's holder too: the loop does the work.
+            loop.call_soon_threadsafe(begin)
+
+        previous = signal.signal(signal.SIGTERM, on_signal)
         try:
             yield
         finally:

@@ -5,6 +5,7 @@ The transaction ends before the answer starts: a commit that fails becomes an er
 
 from asyncio import CancelledError
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated, Any
 
 import asyncpg
@@ -25,6 +26,7 @@ from app.core.config import Settings
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 RECYCLE_SECONDS = 1800
+SILENCE_SECONDS = 0.5
 COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
 
 SessionFactory = async_sessionmaker[AsyncSession]
@@ -42,11 +44,18 @@ def build_engine(settings: Settings) -> AsyncEngine | None:
 def _postgres_engine(settings: Settings) -> AsyncEngine:
     async def connect() -> asyncpg.Connection:
         # The driver reads the URL itself, so everything that libpq understands in it works.
+        silence.fail_if_recent()
         try:
             return await asyncpg.connect(**arguments)
         except (OSError, TimeoutError) as exc:
+            silence.note(exc)
             raise asyncpg.InterfaceError(f"cannot connect: {type(exc).__name__}") from exc
 
+    def give_up_silent(context: ExceptionContext) -> None:
+        silence.note(context.original_exception)
+        _cut_off(context)
+
+    silence = RecentSilence()
     arguments = connect_arguments(settings)
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -58,8 +67,26 @@ def _postgres_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    event.listen(engine.sync_engine, "handle_error", _give_up_silent)
+    event.listen(engine.sync_engine, "handle_error", give_up_silent)
     return engine
+
+
+class RecentSilence:
+    """Remembers for a moment that the server did not answer in time.
+
+    A request that has waited for a connection must not then wait for the same silence once more.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def note(self, exc: BaseException) -> None:
+        if isinstance(exc, TimeoutError):
+            self._until = monotonic() + SILENCE_SECONDS
+
+    def fail_if_recent(self) -> None:
+        if monotonic() < self._until:
+            raise asyncpg.InterfaceError("cannot connect: the server was silent a moment ago")
 
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
@@ -87,7 +114,7 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
         raise DisconnectionError
 
 
-def _give_up_silent(context: ExceptionContext) -> None:
+def _cut_off(context: ExceptionContext) -> None:
     """A connection in the middle of something is cut off, not asked to say goodbye: it may be silent.
 
     That is one whose request was cancelled, and one whose server did not answer in time.

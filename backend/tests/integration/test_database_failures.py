@@ -1,0 +1,339 @@
+"""The database goes away, stays silent or is busy: a 503 envelope within 3 s, and it heals by itself."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from sqlalchemy import text
+
+from app.core.app_factory import create_app
+from app.db.session import DbSession
+from app.db.types import uuid7
+from app.models.user import User
+from tests.fixtures.auth import headers_of
+from tests.fixtures.db import is_postgres
+from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.faults import FaultProxy
+
+READY = "/api/v1/health/ready"
+LIVE = "/api/v1/health/live"
+ME = "/api/v1/users/me"
+LIMIT_SECONDS = 3.0
+
+needs_postgres = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
+
+Connect = Callable[..., Awaitable[AsyncClient]]
+
+
+@pytest_asyncio.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """A client of the application with a database URL of its own: nothing is overridden."""
+    opened: list[tuple[FastAPI, AsyncClient]] = []
+
+    async def open_client(url: str | None, **changes: object) -> AsyncClient:
+        app = create_app(make_settings(database_url=url, **changes))
+
+        @app.get("/sleep")
+        async def sleep(db: DbSession, seconds: float = 10) -> None:
+            await db.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+
+        client = client_for(app)
+        opened.append((app, client))
+        return client
+
+    yield open_client
+    for app, client in opened:
+        await client.aclose()
+        if app.state.engine is not None:
+            await app.state.engine.dispose()
+
+
+@pytest.fixture
+def refusing_url() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"postgresql://app@127.0.0.1:{probe.getsockname()[1]}/app"
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """A server that accepts connections and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"postgresql://app@127.0.0.1:{listener.getsockname()[1]}/app"
+
+
+async def timed(request: Awaitable[Response]) -> tuple[Response, float]:
+    started = time.monotonic()
+    return await request, time.monotonic() - started
+
+
+async def assert_unavailable(request: Awaitable[Response]) -> None:
+    answer, seconds = await timed(request)
+
+    assert answer.status_code == 503, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == "service_unavailable"
+    assert error["request_id"] == answer.headers["X-Request-ID"]
+    assert answer.headers["Retry-After"] == "1"
+    assert seconds < LIMIT_SECONDS
+
+
+async def assert_heals(client: AsyncClient, user: User) -> None:
+    """Served again within a second, without anybody's help."""
+    deadline = time.monotonic() + 1
+    while (answer := await client.get(ME, headers=headers_of(user))).status_code == 503:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert answer.status_code == 200
+
+
+def new_user(number: int = 0) -> dict[str, str]:
+    return {"email": f"ada{number}@example.com", "password": "correct horse battery staple"}
+
+
+class TestWithoutDatabase:
+    async def test_application_starts_and_only_the_database_routes_fail(
+        self, connect: Connect
+    ) -> None:
+        client = await connect(None)
+
+        assert (await client.get(LIVE)).status_code == 200
+        await assert_unavailable(client.post("/api/v1/users", json=new_user()))
+
+    async def test_readiness_says_so(self, connect: Connect) -> None:
+        client = await connect(None)
+
+        answer = await client.get(READY)
+
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "error", "checks": {"db": "error"}}
+
+    async def test_a_missing_sqlite_folder_is_unavailable(
+        self, connect: Connect, tmp_path: Path
+    ) -> None:
+        client = await connect(f"sqlite:///{tmp_path.as_posix()}/missing/app.db")
+
+        await assert_unavailable(client.post("/api/v1/users", json=new_user()))
+
+
+class TestUnreachableDatabase:
+    async def test_refused_connection_is_unavailable(
+        self, connect: Connect, refusing_url: str
+    ) -> None:
+        client = await connect(refusing_url)
+
+        await assert_unavailable(client.post("/api/v1/users", json=new_user()))
+        assert (await client.get(READY)).status_code == 503
+
+    async def test_unknown_host_is_unavailable(self, connect: Connect) -> None:
+        client = await connect("postgresql://app@host.invalid/app")
+
+        await assert_unavailable(client.post("/api/v1/users", json=new_user()))
+
+    async def test_silent_server_is_unavailable(self, connect: Connect, silent_url: str) -> None:
+        client = await connect(silent_url)
+
+        await assert_unavailable(client.post("/api/v1/users", json=new_user()))
+
+    async def test_silent_server_makes_readiness_fail_in_a_second_and_leaves_liveness_alone(
+        self, connect: Connect, silent_url: str
+    ) -> None:
+        client = await connect(silent_url)
+
+        ready = asyncio.create_task(timed(client.get(READY)))
+        await asyncio.sleep(0.1)
+        _, live_seconds = await timed(client.get(LIVE))
+        answer, ready_seconds = await ready
+
+        assert answer.json() == {"status": "error", "checks": {"db": "error"}}
+        assert live_seconds < 0.5
+        assert ready_seconds < 1.5
+
+    async def test_more_requests_than_connections_are_unavailable_in_time(
+        self, connect: Connect, silent_url: str
+    ) -> None:
+        client = await connect(silent_url, database_pool_size=2)
+        headers = headers_of(uuid7())
+
+        await asyncio.gather(
+            *(assert_unavailable(client.get(ME, headers=headers)) for _ in range(8))
+        )
+
+
+@needs_postgres
+class TestFailingPostgres:
+    @pytest_asyncio.fixture
+    async def client(
+        self, connect: Connect, database_proxy: FaultProxy, database_url: str
+    ) -> AsyncClient:
+        return await connect(database_proxy.url(database_url), database_pool_size=5)
+
+    async def test_restart_is_unnoticed_once_it_is_back(
+        self, client: AsyncClient, ada: User, database_proxy: FaultProxy
+    ) -> None:
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+        database_proxy.mode = "refuse"
+        database_proxy.cut()
+        await assert_unavailable(client.get(ME, headers=headers_of(ada)))
+        database_proxy.mode = "pass"
+
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+    async def test_terminated_connections_cost_no_request(
+        self, client: AsyncClient, ada: User, database_url: str
+    ) -> None:
+        await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
+
+        admin = await asyncpg.connect(database_url)
+        await admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND application_name = $1",
+            make_settings().app_name,
+        )
+        await admin.close()
+        await asyncio.sleep(0.1)
+        answers = await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
+
+        assert {answer.status_code for answer in answers} == {200}
+
+    async def test_silence_in_the_middle_of_a_session_is_unavailable_and_heals(
+        self, client: AsyncClient, ada: User, database_proxy: FaultProxy
+    ) -> None:
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+        database_proxy.mode = "silent"
+        await assert_unavailable(client.get(ME, headers=headers_of(ada)))
+        database_proxy.mode = "pass"
+
+        await assert_heals(client, ada)
+
+    async def test_application_started_before_the_database_heals(
+        self, client: AsyncClient, ada: User, database_proxy: FaultProxy
+    ) -> None:
+        database_proxy.mode = "refuse"
+        await assert_unavailable(client.get(ME, headers=headers_of(ada)))
+
+        database_proxy.mode = "pass"
+
+        await assert_heals(client, ada)
+
+    async def test_many_requests_during_a_silence_are_unavailable_in_time(
+        self, client: AsyncClient, ada: User, database_proxy: FaultProxy
+    ) -> None:
+        await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
+
+        database_proxy.mode = "silent"
+        waves = []
+        for _ in range(8):  # every request starts at another moment of the others' timeouts
+            waves += [
+                asyncio.create_task(assert_unavailable(client.get(ME, headers=headers_of(ada))))
+                for _ in range(4)
+            ]
+            await asyncio.sleep(0.4)
+        await asyncio.gather(*waves)
+        database_proxy.mode = "pass"
+
+        await assert_heals(client, ada)
+
+    async def test_readiness_follows_the_database_within_two_seconds(
+        self, client: AsyncClient, database_proxy: FaultProxy
+    ) -> None:
+        assert (await client.get(READY)).status_code == 200
+
+        database_proxy.mode = "silent"
+        await asyncio.sleep(1.0)
+        lost, seconds = await timed(client.get(READY))
+        database_proxy.mode = "pass"
+        await asyncio.sleep(1.0)
+        back = await client.get(READY)
+
+        assert (lost.status_code, back.status_code) == (503, 200)
+        assert seconds < 1.5
+
+    async def test_slow_statement_is_unavailable(self, client: AsyncClient) -> None:
+        await assert_unavailable(client.get("/sleep"))
+
+    async def test_exhausted_pool_is_unavailable_and_leaves_liveness_alone(
+        self, client: AsyncClient
+    ) -> None:
+        slow = [asyncio.create_task(client.get("/sleep?seconds=2.4")) for _ in range(5)]
+        await asyncio.sleep(0.2)
+
+        waiting = asyncio.create_task(timed(client.get("/sleep?seconds=0")))
+        _, live_seconds = await timed(client.get(LIVE))
+        answer, seconds = await waiting
+        await asyncio.gather(*slow)
+
+        assert answer.status_code == 503
+        assert seconds < 2.5
+        assert live_seconds < 0.5
+
+    async def test_waiting_for_a_lock_is_unavailable(
+        self, client: AsyncClient, ada: User, database_url: str
+    ) -> None:
+        holder = await asyncpg.connect(database_url)
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            await assert_unavailable(client.get(ME, headers=headers_of(ada)))
+        await holder.close()
+
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+    async def test_cancelled_request_gives_its_connection_back(
+        self, connect: Connect, database_url: str, ada: User
+    ) -> None:
+        client = await connect(database_url, database_pool_size=1)
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.get("/sleep"), 0.1)
+
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+    async def test_every_connection_carries_its_limits(
+        self, connect: Connect, database_url: str
+    ) -> None:
+        app = create_app(make_settings(database_url=database_url))
+        async with app.state.engine.connect() as connection:
+            shown = [
+                (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+                for name in (
+                    "statement_timeout",
+                    "lock_timeout",
+                    "idle_in_transaction_session_timeout",
+                )
+            ]
+        await app.state.engine.dispose()
+
+        assert shown == ["2500ms", "2s", "10s"]
+
+
+@needs_postgres
+@pytest.mark.parametrize(
+    "state",
+    ["08006", "53100", "53300", "57014", "57P01", "57P02", "57P03", "25006", "40001", "40P01", "55P03"],
+)  # fmt: skip
+async def test_every_state_that_may_pass_is_unavailable(
+    connect: Connect, database_url: str, state: str
+) -> None:
+    client = await connect(database_url)
+    app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+
+    @app.get("/raise")
+    async def raise_state(db: DbSession) -> None:
+        await db.execute(
+            text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$")
+        )
+
+    await assert_unavailable(client.get("/raise"))

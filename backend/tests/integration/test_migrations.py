@@ -1,0 +1,142 @@
+"""Migrations: up and down and up again give one schema, it is the models', and migrators wait in line."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, inspect
+
+from alembic import command
+from alembic.script import ScriptDirectory
+from app.core.config import PROJECT_ROOT
+from app.db.migrations import build_migration_engine
+from tests.fixtures.db import (
+    WORKER,
+    alembic_config,
+    is_postgres,
+    recreate_postgres,
+)
+from tests.fixtures.env import make_settings
+from tests.fixtures.server import server_environment
+
+MIGRATORS = 5
+
+
+@pytest_asyncio.fixture
+async def empty_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A database without a single table."""
+    if is_postgres():
+        yield await recreate_postgres(f"migrations_{WORKER or 'only'}_test")
+    else:
+        yield f"sqlite:///{(tmp_path / 'folder' / 'migrations_test.sqlite3').as_posix()}"
+
+
+async def in_transaction(url: str, *steps: tuple[str, str]) -> object:
+    """Run alembic commands such as ("upgrade", "head"); return the schema that they leave."""
+    engine = build_migration_engine(make_settings(database_url=url))
+
+    def run(connection: Connection) -> object:
+        for name, revision in steps:
+            getattr(command, name)(alembic_config(connection), revision)
+        return schema(connection)
+
+    async with engine.begin() as connection:
+        left = await connection.run_sync(run)
+    await engine.dispose()
+    return left
+
+
+def schema(connection: Connection) -> object:
+    inspector = inspect(connection)
+    return {
+        table: {
+            "columns": [
+                {**column, "type": str(column["type"])} for column in inspector.get_columns(table)
+            ],
+            "indexes": inspector.get_indexes(table),
+            "key": inspector.get_pk_constraint(table),
+        }
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+async def alembic(url: str, *arguments: str) -> tuple[int, str]:
+    """The alembic command line in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "alembic", "-c", str(PROJECT_ROOT / "backend" / "alembic.ini")),
+        *arguments,
+        env=server_environment(DATABASE_URL=url),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_up_down_up_leaves_the_same_schema(empty_url: str) -> None:
+    first = await in_transaction(empty_url, ("upgrade", "head"))
+    gone = await in_transaction(empty_url, ("downgrade", "base"))
+    second = await in_transaction(empty_url, ("upgrade", "head"))
+
+    assert first == second
+    assert gone == {}
+
+
+async def test_every_single_step_can_be_undone_and_redone(empty_url: str) -> None:
+    revisions = [
+        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    ]
+    before: object = {}
+    for revision in reversed(revisions):
+        after = await in_transaction(empty_url, ("upgrade", revision))
+        undone = await in_transaction(empty_url, ("downgrade", "-1"))
+        redone = await in_transaction(empty_url, ("upgrade", "+1"))
+
+        assert undone == before
+        assert redone == after
+        before = after
+
+
+async def test_the_schema_is_the_models(empty_url: str) -> None:
+    await in_transaction(empty_url, ("upgrade", "head"))
+
+    code, output = await alembic(empty_url, "check")
+
+    assert code == 0, output
+    assert "No new upgrade operations detected" in output
+
+
+async def test_there_is_one_head() -> None:
+    assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
+
+
+async def test_five_migrators_at_once_all_succeed(empty_url: str) -> None:
+    done = await asyncio.gather(*(alembic(empty_url, "upgrade", "head") for _ in range(MIGRATORS)))
+
+    assert [code for code, _ in done] == [0] * MIGRATORS, done
+    assert sum(output.count("add is_superuser") for _, output in done) == 1
+
+
+async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
+    code, output = await alembic(empty_url, "upgrade", "head", "--sql")
+
+    assert code == 0
+    assert "CREATE TABLE users" in output
+    assert "CREATE UNIQUE INDEX ix_users_email" in output
+
+
+async def test_a_missing_database_url_is_one_clear_sentence() -> None:
+    code, output = await alembic("", "upgrade", "head")
+
+    assert code == 1
+    assert output.strip() == "Configuration error: DATABASE_URL is required to migrate"
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "backend/alembic/versions").glob("*.py")))
+def test_history_does_not_import_the_application(path: Path) -> None:
+    assert "from app" not in path.read_text()

@@ -1,0 +1,91 @@
+"""The summary line of each request."""
+
+import json
+import logging
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from app.models.user import User
+from tests.fixtures.auth import headers_of
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.server import StartServer
+
+MARKER = "marker-6f1c"
+
+
+@pytest.fixture
+def logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="app")
+    return caplog
+
+
+def summaries(logs: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    return [vars(line) for line in logs.records if line.name == "app.request"]
+
+
+async def test_one_line_with_the_route_template_and_the_outcome(
+    client: AsyncClient, ada: User, logs: pytest.LogCaptureFixture
+) -> None:
+    await client.get(f"/api/v1/users/{ada.id}", headers=headers_of(ada))
+
+    (line,) = summaries(logs)
+    assert line["method"] == "GET"
+    assert line["route"] == "/api/v1/users/{user_id}"
+    assert line["status"] == 200
+    assert isinstance(line["duration_ms"], float)
+
+
+async def test_unknown_paths_share_one_route(
+    client: AsyncClient, logs: pytest.LogCaptureFixture
+) -> None:
+    await client.get("/a")
+    await client.get("/b/c")
+
+    assert {line["route"] for line in summaries(logs)} == {"__unmatched__"}
+
+
+async def test_a_refused_method_is_logged_under_its_route(
+    client: AsyncClient, logs: pytest.LogCaptureFixture
+) -> None:
+    await client.delete("/api/v1/users/me")
+
+    assert summaries(logs)[0]["route"] == "/api/v1/users/me"
+
+
+async def test_an_unhandled_error_is_logged_as_500(
+    make_app: MakeApp, logs: pytest.LogCaptureFixture
+) -> None:
+    app: FastAPI = make_app()
+
+    @app.get("/boom")
+    async def boom() -> None:
+        raise RuntimeError(MARKER)
+
+    async with client_for(app) as client:
+        await client.get("/boom")
+
+    assert summaries(logs)[0]["status"] == 500
+
+
+def test_lines_of_the_running_server_are_json_and_tell_no_secret(
+    start_server: StartServer, database_url: str
+) -> None:
+    server = start_server(DATABASE_URL=database_url, LOG_LEVEL="DEBUG")
+    server.client.post(
+        f"/auth/login?token={MARKER}-1",
+        data={"username": "nobody@example.com", "password": f"{MARKER}-2"},
+    )
+    server.client.post("/api/v1/users", json={"email": "x", "password": f"{MARKER}-3"})
+    server.client.get("/auth/me", headers={"Authorization": f"Bearer {MARKER}-4"})
+
+    assert server.terminate() == 0
+
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    assert [line["status"] for line in lines if line["message"] == "request"][-3:] == [
+        401,
+        422,
+        401,
+    ]
+    assert MARKER not in server.log

@@ -1,0 +1,184 @@
+"""Access tokens without HTTP: what is issued can be read, and nothing else."""
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from time import time
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from app.auth.jwt import TokenClaims, create_access_token, decode_token
+from app.core.config import get_settings
+from app.core.errors import Unauthorized
+from tests.fixtures.env import make_settings
+
+ADA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+GRACE = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
+OTHER_KEY = "another-key-with-more-than-32-bytes"
+LONG_KEY = "k" * 64  # as long as the longest hash
+
+SETTINGS = make_settings()
+
+
+def part(token: str, index: int) -> dict[str, Any]:
+    segment = token.split(".")[index]
+    content: dict[str, Any] = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return content
+
+
+def identity_in(token: str) -> UUID | None:
+    try:
+        return decode_token(token, settings=SETTINGS).user_id
+    except Unauthorized:
+        return None
+
+
+def with_bit_flipped(token: str, position: int, bit: int) -> str:
+    return token[:position] + chr(ord(token[position]) ^ 1 << bit) + token[position + 1 :]
+
+
+class TestCreateAccessToken:
+    def test_header_names_the_algorithm_and_the_type_and_nothing_else(self) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+
+        assert part(token, 0) == {"alg": "HS256", "typ": "at+jwt"}
+
+    def test_claims_are_those_of_an_access_token_of_one_hour(self) -> None:
+        before = int(time())
+
+        claims = part(create_access_token(ADA, settings=SETTINGS), 1)
+
+        assert set(claims) == {"sub", "iat", "exp", "jti", "token_use"}
+        assert claims["sub"] == str(ADA)
+        assert claims["token_use"] == "access"
+        assert before <= claims["iat"] <= time()
+        assert claims["exp"] - claims["iat"] == 3_600
+
+    def test_issuer_and_audience_are_named_when_they_are_set(self) -> None:
+        settings = make_settings(jwt_issuer="https://id.example.com", jwt_audience="orders")
+
+        claims = part(create_access_token(ADA, settings=settings), 1)
+
+        assert claims["iss"] == "https://id.example.com"
+        assert claims["aud"] == "orders"
+
+    def test_lifetime_and_algorithm_are_those_of_the_settings(self) -> None:
+        settings = make_settings(
+            jwt_algorithm="HS512", jwt_secret_key=LONG_KEY, jwt_access_token_expires_minutes=5
+        )
+
+        token = create_access_token(ADA, settings=settings)
+
+        assert part(token, 0)["alg"] == "HS512"
+        assert part(token, 1)["exp"] - part(token, 1)["iat"] == 300
+
+    def test_no_two_tokens_have_the_same_id(self) -> None:
+        tokens = [create_access_token(ADA, settings=SETTINGS) for _ in range(100)]
+
+        assert len({part(token, 1)["jti"] for token in tokens}) == 100
+
+
+class TestDecodeToken:
+    @pytest.mark.parametrize("spelling", [UUID, str])
+    def test_issued_token_is_read_back(self, spelling: Callable[[object], UUID | str]) -> None:
+        token = create_access_token(spelling(str(ADA)), settings=SETTINGS)
+
+        claims = decode_token(token, settings=SETTINGS)
+
+        assert claims.user_id == ADA
+        assert claims.sub == str(ADA)
+        assert claims.exp - claims.iat == 3_600
+
+    @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+    def test_every_algorithm_of_the_settings_reads_its_own_tokens(self, algorithm: str) -> None:
+        settings = make_settings(jwt_algorithm=algorithm, jwt_secret_key=LONG_KEY)
+
+        token = create_access_token(ADA, settings=settings)
+
+        assert decode_token(token, settings=settings).user_id == ADA
+
+    def test_claims_cannot_be_changed(self) -> None:
+        claims = decode_token(create_access_token(ADA, settings=SETTINGS), settings=SETTINGS)
+
+        with pytest.raises(ValidationError):
+            claims.sub = str(GRACE)
+
+    def test_settings_of_the_process_are_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JWT_SECRET_KEY", OTHER_KEY)
+        monkeypatch.setenv("JWT_ACCESS_TOKEN_EXPIRES_MINUTES", "7")
+
+        token = create_access_token(ADA)
+
+        claims = decode_token(token)
+        assert claims.user_id == ADA
+        assert claims.exp - claims.iat == 420
+        assert decode_token(token, settings=get_settings()) == claims
+        with pytest.raises(Unauthorized):
+            decode_token(token, settings=SETTINGS)
+
+    @pytest.mark.parametrize(
+        "difference",
+        [{"jwt_secret_key": OTHER_KEY * 2}, {"jwt_algorithm": "HS384"}, {"jwt_audience": "orders"}],
+        ids=["key", "algorithm", "audience"],
+    )
+    def test_token_of_another_service_is_refused(self, difference: dict[str, str]) -> None:
+        here = make_settings(jwt_secret_key=LONG_KEY)
+        there = make_settings(**{"jwt_secret_key": LONG_KEY, **difference})
+        token = create_access_token(ADA, settings=there)
+        assert decode_token(token, settings=there).user_id == ADA
+
+        with pytest.raises(Unauthorized):
+            decode_token(token, settings=here)
+
+    @pytest.mark.parametrize("subject", ["zzz", "", str(ADA).upper(), f"urn:uuid:{ADA}", ADA.hex])
+    def test_subject_other_than_a_canonical_uuid_is_refused(self, subject: str) -> None:
+        assert identity_in(create_access_token(subject, settings=SETTINGS)) is None
+
+    @pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b.c", "é.é.é", "\0", "\ud800", " "])
+    def test_text_that_is_no_token_is_refused(self, text: str) -> None:
+        assert identity_in(text) is None
+
+    def test_refusal_names_no_reason_and_carries_the_challenge(self) -> None:
+        with pytest.raises(Unauthorized) as raised:
+            decode_token("marker", settings=SETTINGS)
+
+        assert raised.value.message == "The access token is not valid"
+        assert raised.value.details == {}
+        assert raised.value.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        assert raised.value.__cause__ is None
+
+    def test_no_flipped_bit_gives_another_identity(self) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+        last = len(token) - 1
+        flips = [(position, bit) for position in range(len(token)) for bit in range(8)]
+        assert len(flips) > 2_000
+
+        accepted = {
+            position: identity
+            for position, bit in flips
+            if (identity := identity_in(with_bit_flipped(token, position, bit)))
+        }
+
+        # The last character of the signature holds bits that mean nothing.
+        assert accepted in ({}, {last: ADA})
+
+    @pytest.mark.parametrize("swapped", [1, 2])
+    def test_part_of_another_token_is_refused(self, swapped: int) -> None:
+        parts = create_access_token(ADA, settings=SETTINGS).split(".")
+
+        parts[swapped] = create_access_token(GRACE, settings=SETTINGS).split(".")[swapped]
+
+        assert identity_in(".".join(parts)) is None
+
+
+class TestTokenClaims:
+    @pytest.mark.parametrize("moment", [-1, True, 1.5, "1", 10**400, None])
+    def test_moment_is_a_whole_number_of_seconds_in_this_era(self, moment: object) -> None:
+        claims = {"sub": str(ADA), "iat": 1, "exp": 1, "jti": "x", "token_use": "access"}
+        assert TokenClaims.model_validate(claims).exp == 1
+
+        with pytest.raises(ValidationError):
+            TokenClaims.model_validate(claims | {"exp": moment})

@@ -1,0 +1,66 @@
+"""New passwords, wherever they come from: what login would refuse, or anybody would guess, is not stored."""
+
+import pytest
+
+from app.auth.policy import check_new_password
+from app.core.errors import ValidationFailed
+from tests.fixtures.env import make_settings
+
+
+def refusal(password: str, *, email: str = "ada@example.com", min_length: int = 8) -> str | None:
+    try:
+        check_new_password(password, email, make_settings(password_min_length=min_length))
+    except ValidationFailed as error:
+        (problem,) = error.details["errors"]
+        assert problem["loc"] == ["body", "password"]
+        return str(problem["msg"])
+    return None
+
+
+class TestCheckNewPassword:
+    @pytest.mark.parametrize(
+        "password",
+        ["correct horse battery staple", "12345679", "pâté8foie", "🐎" * 7 + "🔋", "        x", "x" * 127 + "y"],
+    )  # fmt: skip
+    def test_any_composition_is_accepted(self, password: str) -> None:
+        assert refusal(password) is None
+
+    def test_minimum_is_that_of_the_settings(self) -> None:
+        assert (
+            refusal("fourteen-chars", min_length=15)
+            == "Password should have at least 15 characters"
+        )
+        assert refusal("fifteen-chars-x", min_length=15) is None
+
+    def test_combining_marks_do_not_lengthen_a_password(self) -> None:
+        assert (
+            refusal("e\u0301o\u0308a\u0300u\u0302") == "Password should have at least 8 characters"
+        )
+
+    @pytest.mark.parametrize("password", [" " * 8, "a" * 20, "e\u0301" * 8])
+    def test_one_character_repeated_is_refused(self, password: str) -> None:
+        assert refusal(password) == "Password should have more than one character repeated"
+
+    @pytest.mark.parametrize(
+        ("password", "email"),
+        [
+            ("ada@example.com", "ada@example.com"),
+            ("ADA@Example.com", "ada@example.com"),
+            ("ada.lovelace", "ada.lovelace@example.com"),
+            ("Ada.Lovelace", "ada.lovelace@example.com"),
+            ("ada@bücher.de", "ada@xn--bcher-kva.de"),
+            ("ada@xn--bcher-kva.de", "ada@xn--bcher-kva.de"),
+        ],
+    )
+    def test_own_address_is_refused_in_every_spelling(self, password: str, email: str) -> None:
+        assert refusal(password, email=email) == "Password should not be the e-mail address"
+
+    def test_address_of_somebody_else_is_accepted(self) -> None:
+        assert refusal("grace@example.com") is None
+
+    def test_more_than_login_accepts_is_refused(self) -> None:
+        assert refusal("xy" * 65) == "Password should have at most 128 characters"
+
+    @pytest.mark.parametrize("character", ["\0", "\t", "\x1b", "\x7f", "\x9f", "\ud800"])
+    def test_character_that_login_refuses_is_refused(self, character: str) -> None:
+        assert refusal(f"love{character}lace") == "Password should not contain control characters"

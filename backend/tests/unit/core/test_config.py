@@ -1,0 +1,298 @@
+"""Settings: immutable, bounded, silent about secrets, strict where production is concerned."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.core import config
+from app.core.config import ConfigurationError, Settings, describe, get_settings
+from tests.fixtures.env import make_settings
+from tests.fixtures.server import server_environment
+
+KEY = "k9$Vq2!mZ7rT4w8&xB1nL6pC3sD5fG0h"
+PRODUCTION = {"app_env": "production", "jwt_secret_key": KEY}
+
+
+class TestSettings:
+    def test_are_immutable(self) -> None:
+        with pytest.raises(ValidationError):
+            make_settings().log_level = "DEBUG"  # type: ignore[misc]  # the point of the test
+
+    def test_get_settings_is_cached(self) -> None:
+        assert get_settings() is get_settings()
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("database_pool_size", 0),
+            ("jwt_access_token_expires_minutes", 0),
+            ("jwt_access_token_expires_minutes", 1_441),
+            ("jwt_algorithm", "none"),
+            ("jwt_algorithm", "RS256"),
+            ("log_level", "LOUD"),
+            ("max_body_bytes", -1),
+            ("drain_seconds", -1),
+            ("password_hash_rounds", 3),
+            ("password_min_length", 7),
+            ("database_statement_timeout_seconds", 0),
+            ("allowed_hosts", "https://example.com"),
+            ("cors_allowed_origins", "example.com"),
+            ("cors_allowed_origins", "https://example.com/path"),
+            ("database_url", "mysql://localhost/app"),
+            ("database_url", "no url"),
+            ("redis_url", "http://localhost"),
+        ],
+    )
+    def test_refuse_a_value_out_of_bounds_and_name_the_variable(
+        self, name: str, value: object
+    ) -> None:
+        with pytest.raises(ValidationError) as caught:
+            make_settings(**{name: value})
+
+        assert [line.partition(":")[0] for line in describe(caught.value)] == [name.upper()]
+
+    @pytest.mark.parametrize(
+        ("spelling", "dialect"),
+        [
+            ("postgres://localhost/app", "postgresql"),
+            ("postgresql://localhost/app", "postgresql"),
+            ("postgresql+asyncpg://localhost/app", "postgresql"),
+            ("postgresql+psycopg2://localhost/app", "postgresql"),
+            ("sqlite:///app.db", "sqlite"),
+            ("sqlite+aiosqlite:///app.db", "sqlite"),
+        ],
+    )
+    def test_accept_the_spellings_of_a_database_url_that_people_paste(
+        self, spelling: str, dialect: str
+    ) -> None:
+        assert make_settings(database_url=spelling).database_dialect == dialect
+
+    def test_split_lists_at_commas(self) -> None:
+        settings = make_settings(allowed_hosts="api.example.com, *.example.org,")
+
+        assert settings.allowed_hosts == ("api.example.com", "*.example.org")
+
+    def test_take_the_default_for_an_empty_value(self) -> None:
+        assert make_settings(database_pool_size="", jwt_issuer="").database_pool_size == 10
+
+    def test_name_no_database_outside_local_unless_told(self) -> None:
+        assert make_settings().database_url is None
+        assert Settings.model_validate(PRODUCTION).database_url is None
+
+    def test_use_a_sqlite_file_in_local(self) -> None:
+        assert make_settings(app_env="local").database_dialect == "sqlite"
+
+
+class TestModelDumpSafe:
+    def test_redacts_every_secret_also_those_inside_urls(self) -> None:
+        settings = make_settings(
+            jwt_secret_key="jwt-marker-0123456789",
+            database_url="postgresql://ada:db-marker@db.example.com:5432/app?password=q-marker",
+            redis_url="redis://:redis-marker@cache.example.com/0",
+        )
+
+        safe = settings.model_dump_safe()
+
+        assert "marker" not in str(safe)
+        assert safe["database_url"] == "postgresql://ada:***@db.example.com:5432/app"
+        assert safe["redis_url"] == "redis://***@cache.example.com/0"
+
+    def test_shows_what_is_not_secret(self) -> None:
+        safe = make_settings(database_url="sqlite:///var/app.db", jwt_issuer="me").model_dump_safe()
+
+        assert safe["database_url"] == "sqlite:///var/app.db"
+        assert safe["jwt_issuer"] == "me"
+
+    def test_repr_shows_no_secret(self) -> None:
+        settings = make_settings(
+            jwt_secret_key="jwt-marker-0123456789", database_url="postgresql://u:db-marker@h/app"
+        )
+
+        assert "marker" not in f"{settings!r} {settings}"
+
+
+class TestProduction:
+    @pytest.mark.parametrize("app_env", ["production", "prod", "staging", "LOCAL", "dev"])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            None,
+            "",
+            "changeme",
+            "k" * 31,
+            "a" * 64,
+            "change-me-change-me-change-me-change-me",
+            "this-is-my-secret-key-for-production-use",
+            config.LOCAL_JWT_SECRET,
+        ],
+    )
+    def test_refuses_a_missing_short_or_placeholder_key(
+        self, app_env: str, key: str | None
+    ) -> None:
+        with pytest.raises(ValidationError) as caught:
+            make_settings(app_env=app_env, jwt_secret_key=key, password_hash_rounds=12)
+
+        assert "JWT_SECRET_KEY" in str(caught.value)
+        if key:
+            assert key not in str(caught.value)
+
+    def test_refuses_a_cheap_password_hash(self) -> None:
+        with pytest.raises(ValidationError, match="PASSWORD_HASH_ROUNDS"):
+            Settings.model_validate(PRODUCTION | {"password_hash_rounds": 9})
+
+    def test_needs_nothing_but_the_key_to_start(self) -> None:
+        assert Settings.model_validate(PRODUCTION).is_production
+
+    def test_has_no_documentation_unless_enabled(self) -> None:
+        assert Settings.model_validate(PRODUCTION).docs_enabled is False
+        assert Settings.model_validate(PRODUCTION | {"docs_enabled": True}).docs_enabled is True
+
+    def test_warns_of_what_is_unwise(self) -> None:
+        warnings = " ".join(Settings.model_validate(PRODUCTION).warnings())
+
+        assert all(name in warnings for name in ("ALLOWED_HOSTS", "JWT_AUDIENCE", "DATABASE_URL"))
+
+    def test_warnings_end_when_everything_is_named(self) -> None:
+        named = {
+            "allowed_hosts": "api.example.com",
+            "jwt_audience": "api",
+            "jwt_issuer": "api",
+            "database_url": "postgresql://app@db/app",
+        }
+
+        assert Settings.model_validate(PRODUCTION | named).warnings() == []
+
+    def test_local_is_not_warned(self) -> None:
+        assert make_settings(app_env="local").warnings() == []
+
+
+class TestGetSettings:
+    @pytest.fixture
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
+        return tmp_path
+
+    def test_reads_the_env_file_in_local(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (root / ".env").write_text("JWT_ISSUER=from-file\n")
+        monkeypatch.delenv("APP_ENV")
+
+        assert get_settings().jwt_issuer == "from-file"
+
+    def test_process_environment_wins_over_the_env_file(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (root / ".env").write_text("JWT_ISSUER=from-file\n")
+        monkeypatch.delenv("APP_ENV")
+        monkeypatch.setenv("JWT_ISSUER", "from-process")
+
+        assert get_settings().jwt_issuer == "from-process"
+
+    def test_an_empty_process_variable_hides_the_env_file(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (root / ".env").write_text("REDIS_URL=redis://localhost\n")
+        monkeypatch.delenv("APP_ENV")
+        monkeypatch.setenv("REDIS_URL", "")
+
+        assert get_settings().redis_url is None
+
+    @pytest.mark.parametrize("app_env", ["test", "production"])
+    def test_does_not_read_the_env_file_elsewhere(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, app_env: str
+    ) -> None:
+        (root / ".env").write_text("JWT_ISSUER=from-file\n")
+        monkeypatch.setenv("APP_ENV", app_env)
+        monkeypatch.setenv("JWT_SECRET_KEY", KEY)
+
+        assert get_settings().jwt_issuer is None
+
+    def test_reads_a_file_with_byte_order_mark_crlf_quotes_and_unknown_names(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (root / ".env").write_bytes(
+            b'\xef\xbb\xbfJWT_ISSUER="quoted name"\r\nUNKNOWN=1\r\nJWT_AUDIENCE=plain\r\n'
+        )
+        monkeypatch.delenv("APP_ENV")
+
+        assert (get_settings().jwt_issuer, get_settings().jwt_audience) == ("quoted name", "plain")
+
+    def test_names_every_wrong_variable_and_no_value(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DATABASE_POOL_SIZE", "marker-1")
+        monkeypatch.setenv("DATABASE_URL", "marker-2://x")
+
+        with pytest.raises(ConfigurationError) as caught:
+            get_settings()
+
+        message = str(caught.value)
+        assert "DATABASE_POOL_SIZE" in message
+        assert "DATABASE_URL" in message
+        assert "marker" not in message
+        assert "\n" not in message
+
+
+class TestMisconfiguredStart:
+    @pytest.mark.parametrize("key", ["changeme-marker", "", "k" * 31])
+    def test_ends_with_one_line_that_names_the_setting_and_not_its_value(
+        self, tmp_path: Path, key: str
+    ) -> None:
+        environment = server_environment(APP_ENV="production", JWT_SECRET_KEY=key)
+        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
+
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+        assert done.returncode != 0
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        assert len(lines) == 1
+        assert "JWT_SECRET_KEY" in lines[0]
+        assert not key or key not in lines[0]
+
+
+class TestEnvExample:
+    def variables(self) -> dict[str, str]:
+        lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
+        pairs = [line.removeprefix("#").partition("=") for line in lines if not is_prose(line)]
+        return {name: value for name, _, value in pairs}
+
+    def test_names_every_setting_and_nothing_else(self) -> None:
+        assert set(self.variables()) == {name.upper() for name in Settings.model_fields}
+
+    def test_gives_every_default(self) -> None:
+        from_example = Settings.model_validate(
+            {name.lower(): value for name, value in self.variables().items()}
+        )
+
+        assert from_example == Settings.model_validate({"app_env": "local"})
+
+    def test_explains_every_variable(self) -> None:
+        lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
+        unexplained = [
+            line
+            for above, line in zip(lines, lines[1:], strict=False)
+            if not is_prose(line) and is_prose(above) and not above.startswith("# ")
+        ]
+
+        assert unexplained == []
+
+    def test_every_setting_describes_itself(self) -> None:
+        assert all(field.description for field in Settings.model_fields.values())
+
+
+def is_prose(line: str) -> bool:
+    """Comments begin with a space behind the #; a variable that is commented out does not."""
+    return not line or line.startswith("# ")
+
+
+def test_nothing_but_config_reads_the_environment() -> None:
+    sources = (config.PROJECT_ROOT / "backend" / "app").rglob("*.py")
+    readers = {path.name for path in sources if "os.environ" in path.read_text()}
+
+    assert readers == {"config.py"}
+    assert os.environ["APP_ENV"] == "test"

@@ -1,0 +1,221 @@
+"""Logging: one record is one line, nothing secret is in it, and a stalled reader stops nobody."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from app.core.context import request_id_var
+from app.core.logging import (
+    QUEUE_SIZE,
+    JsonFormatter,
+    QueuedHandler,
+    TextFormatter,
+    configure_logging,
+)
+from tests.fixtures.env import make_settings
+
+
+def record(message: str = "hello", **extra: object) -> logging.LogRecord:
+    return logging.getLogger("test").makeRecord(
+        "test", logging.INFO, __file__, 1, message, (), None, extra=extra
+    )
+
+
+class Pipe:
+    """A log handler that writes into a pipe, and the reader at its other end."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.handlers: list[QueuedHandler] = []
+
+    def handler(self, size: int = QUEUE_SIZE) -> QueuedHandler:
+        handler = QueuedHandler(self.writer, size)
+        self.handlers.append(handler)
+        return handler
+
+    def stop_reading(self) -> None:
+        """Close the reader: whoever writes gets an error instead of waiting."""
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
+
+    def close(self) -> None:
+        self.stop_reading()
+        for handler in self.handlers:
+            handler.close()
+        os.close(self.writer)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    pipe.close()
+
+
+class TestJsonFormatter:
+    def test_writes_one_object_with_time_level_logger_and_message(self) -> None:
+        line = json.loads(JsonFormatter().format(record()))
+
+        assert line.pop("time").endswith("+00:00")
+        assert line == {"level": "INFO", "logger": "test", "message": "hello"}
+
+    def test_adds_what_came_as_extra(self) -> None:
+        assert json.loads(JsonFormatter().format(record(order_id=7)))["order_id"] == 7
+
+    def test_adds_the_request_id(self) -> None:
+        token = request_id_var.set("abc")
+        try:
+            assert json.loads(JsonFormatter().format(record()))["request_id"] == "abc"
+        finally:
+            request_id_var.reset(token)
+
+    @pytest.mark.parametrize(
+        "hostile", ['a"b', "a\nb", "\x1b[31m", "\ud800", '","level":"FATAL', "\u2028", "%s%n{0}"]
+    )
+    def test_keeps_hostile_text_inside_one_line(self, hostile: str) -> None:
+        line = JsonFormatter().format(record(hostile, value=hostile))
+
+        assert "\n" not in line
+        assert line.isascii()
+        assert json.loads(line)["message"] == hostile
+
+    def test_writes_a_traceback_without_the_values_of_a_database_row(self) -> None:
+        message = "broken\nDETAIL:  Key (email)=(marker) exists."
+        try:
+            raise ValueError(message)
+        except ValueError:
+            failed = record()
+            failed.exc_info = sys.exc_info()
+
+        exception = json.loads(JsonFormatter().format(failed))["exception"]
+
+        assert "ValueError: broken" in exception
+        assert "marker" not in exception
+
+
+class TestTextFormatter:
+    def test_writes_message_and_extra_on_one_line(self) -> None:
+        line = TextFormatter().format(record("two\nlines", path="a b", status=200))
+
+        assert line.endswith('INFO test two\\nlines path="a b" status=200')
+
+    def test_appends_the_traceback(self) -> None:
+        try:
+            raise ValueError("broken")
+        except ValueError:
+            failed = record()
+            failed.exc_info = sys.exc_info()
+
+        assert TextFormatter().format(failed).splitlines()[-1] == "ValueError: broken"
+
+
+class TestQueuedHandler:
+    def test_writes_what_was_logged_before_it_closed(self, pipe: Pipe) -> None:
+        handler = pipe.handler()
+        for number in range(100):
+            handler.emit(record(f"line {number}"))
+
+        handler.close()
+
+        written = os.read(pipe.reader, 65_536).decode()
+        assert written.splitlines() == [f"line {number}" for number in range(100)]
+
+    def test_drops_and_counts_rather_than_waits_when_nobody_reads(self, pipe: Pipe) -> None:
+        handler = pipe.handler(size=10)
+        big = record("x" * 100_000)
+
+        started = time.monotonic()
+        for _ in range(200):
+            handler.emit(big)
+
+        assert handler.dropped > 100
+        assert time.monotonic() - started < 5
+
+    def test_says_how_many_records_were_dropped_when_the_reader_is_back(self, pipe: Pipe) -> None:
+        handler = pipe.handler(size=10)
+        for _ in range(200):
+            handler.emit(record("x" * 100_000))
+
+        with os.fdopen(os.dup(pipe.reader)) as stream:
+            for line in stream:
+                if "records dropped" in line:
+                    break
+
+        assert json.loads(line)["dropped"] == handler.dropped
+
+    def test_can_be_used_by_a_signal_handler_that_interrupts_it(self, pipe: Pipe) -> None:
+        handler = pipe.handler(size=1_000_000)
+        handler.setFormatter(JsonFormatter())
+        interrupted = 0
+
+        def log_too(signum: int, frame: FrameType | None) -> None:
+            nonlocal interrupted
+            interrupted += 1
+            handler.handle(record("from the signal handler"))
+
+        previous = signal.signal(signal.SIGALRM, log_too)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        try:
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                handler.handle(record("from the code that it interrupts"))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+
+        assert interrupted > 50
+
+    def test_survives_a_closed_pipe(self, pipe: Pipe) -> None:
+        pipe.stop_reading()
+        handler = pipe.handler()
+
+        handler.emit(record())
+        handler.close()
+
+        assert handler.dropped == 1
+
+    def test_survives_a_record_that_cannot_be_formatted(self, pipe: Pipe) -> None:
+        handler = pipe.handler()
+        broken = record("%d")
+        broken.args = ("not a number",)
+
+        handler.emit(broken)
+        handler.close()
+
+        assert b"unformattable" in os.read(pipe.reader, 1_000)
+
+
+class TestConfigureLogging:
+    def test_called_twice_leaves_one_handler(self) -> None:
+        configure_logging(make_settings())
+        configure_logging(make_settings())
+
+        handlers = logging.getLogger().handlers
+        assert len([handler for handler in handlers if isinstance(handler, QueuedHandler)]) == 1
+
+    @pytest.mark.parametrize("name", ["uvicorn", "uvicorn.error", "alembic"])
+    def test_libraries_speak_through_it(self, name: str) -> None:
+        logging.getLogger(name).addHandler(logging.StreamHandler())
+
+        configure_logging(make_settings())
+
+        assert logging.getLogger(name).handlers == []
+        assert logging.getLogger(name).propagate
+
+    def test_uvicorns_access_log_is_off(self) -> None:
+        configure_logging(make_settings())
+
+        assert logging.getLogger("uvicorn.access").disabled
+
+    def test_level_is_a_setting(self) -> None:
+        configure_logging(make_settings(log_level="WARNING"))
+
+        assert logging.getLogger().level == logging.WARNING
