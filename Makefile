@@ -9,13 +9,13 @@ PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 pytho
 # The Python of the active virtual environment, else of .venv, with what the target needs installed.
 NEEDS_PYTHON = $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	|| { echo "Python 3.11 or newer is needed: none was found on the PATH (or PYTHON= names another)." >&2; exit 1; };
-RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && "$$py"
+RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && exec "$$py"
 DEV = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py dev) && "$$py"
 ALEMBIC = -m alembic -c backend/alembic.ini
 
 export PYTHONPATH := backend
 
-.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check lock
+.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench lock
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ superuser: ## Create an admin account; asks for address and password
 
 check: ## Judge the configuration as production would
 	@$(RUN) -m app.cli check
+
+bench: ## Measure start, memory and a login flood against what is promised
+	@$(RUN) scripts/bench.py
 
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(DEV) scripts/lock.py

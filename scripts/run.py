@@ -7,7 +7,7 @@ import sys
 
 import uvicorn
 
-from app.core.config import PROJECT_ROOT, ConfigurationError, get_settings
+from app.core.config import PROJECT_ROOT, get_settings
 
 HOST = "127.0.0.1"
 LAST_PORT = 65_535
@@ -87,7 +87,4 @@ def migrate() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ConfigurationError as error:
-        sys.exit(str(error))
+    main()

@@ -16,7 +16,6 @@ from app.auth.password import hash_password
 from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
 from app.core.config import Settings, describe, env_file, get_settings
-from app.core.database_errors import database_error
 from app.core.errors import AppError, ValidationFailed
 from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository
@@ -49,8 +48,8 @@ def create_superuser(
         asyncio.run(insert_superuser(settings, address, password))
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
-    except SQLAlchemyError as error:
-        raise failed(f"{database_error(error).message}. Is it running and migrated?") from None
+    except SQLAlchemyError:
+        raise failed("The database cannot be used. Is it running and migrated?") from None
     except (AppError, ValueError) as error:
         raise failed(str(error)) from None
     typer.echo(f"Created the admin account {address}")

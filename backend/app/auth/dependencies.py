@@ -32,11 +32,13 @@ async def get_current_user(
     Raises ``Unauthorized`` without a token, for any token that is not valid now, and for an account
     that is gone or inactive; ``BadRequest`` for more than one Authorization header.
     """
-    if len(request.headers.getlist("authorization")) > 1:
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
         raise BadRequest("More than one Authorization header was sent")
     if not token:
         raise Unauthorized
-    claims = decode_token(token, settings=settings)
+    # Not ``token``, which FastAPI has trimmed: one token has one spelling.
+    claims = decode_token(sent[0].partition(" ")[2], settings=settings)
     user = await UserRepository(db).get_by_id(claims.user_id)
     if user is None or not user.is_active:
         raise invalid_token()

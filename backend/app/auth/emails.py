@@ -14,7 +14,8 @@ def canonical_email(text: str) -> str:
     ASCII (RFC 5321), and a character that merely resembles another one is refused instead of replaced.
     """
     address = unicodedata.normalize("NFC", text)
-    if len(address) > EMAIL_MAX_LENGTH or unicodedata.normalize("NFKC", address) != address:
+    too_long = len(address) > EMAIL_MAX_LENGTH
+    if too_long or unicodedata.normalize("NFKC", address) != address or _imitates_ascii(text):
         raise ValueError("This is not a valid e-mail address")
     try:
         valid = validate_email(address, check_deliverability=False, allow_smtputf8=False)
@@ -24,3 +25,8 @@ def canonical_email(text: str) -> str:
     if len(canonical) > EMAIL_MAX_LENGTH:
         raise ValueError("This is not a valid e-mail address")
     return canonical
+
+
+def _imitates_ascii(text: str) -> bool:
+    """Whether normalising alone would make ASCII of a character: the Kelvin sign is a K even in NFC."""
+    return any(not char.isascii() and unicodedata.normalize("NFC", char).isascii() for char in text)

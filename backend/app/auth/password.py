@@ -30,6 +30,8 @@ def hash_password(password: str, *, rounds: int = DEFAULT_ROUNDS) -> str:
     Raises ``ValueError`` for a NUL character, which bcrypt cannot hold.
     """
     text = _normal(password)
+    if "\0" in text:
+        raise ValueError("A password cannot contain NUL")
     scheme = bcrypt if fits_bcrypt(text) else bcrypt_sha256
     return str(scheme.using(rounds=rounds).hash(text))
 
@@ -42,14 +44,26 @@ def verify_password(password: str, hashed: str | None, *, rounds: int = DEFAULT_
     text = _normal(password)
     if "\0" in text or not _encodable(text):
         text, hashed = "", None
-    scheme = _context.identify(hashed) if hashed else None
-    if scheme == "bcrypt_sha256" or (scheme == "bcrypt" and fits_bcrypt(text)):
+    if hashed is not None:
         try:
-            return bool(_context.verify(text, hashed))
+            return _verify(text, hashed, rounds)
         except ValueError:
             logger.warning("a stored password hash is malformed")
-    _context.verify(text, _dummy(text, rounds))
+    _work_in_vain(text, rounds)
     return False
+
+
+def _verify(text: str, hashed: str, rounds: int) -> bool:
+    """Raises ``ValueError`` for a hash of unknown kind or form, before any work."""
+    scheme = _context.identify(hashed, required=True)
+    if scheme == bcrypt.name and not fits_bcrypt(text):
+        _work_in_vain(text, rounds)
+        return False
+    matches = bool(_context.verify(text, hashed))
+    # What an older, cheaper hash has saved: 2**n + (2**n + ... + 2**(rounds - 1)) is 2**rounds.
+    for saved in range(_context.handler(scheme).from_string(hashed).rounds, rounds):
+        _work_in_vain(text, saved)
+    return matches
 
 
 def needs_rehash(hashed: str, *, rounds: int = DEFAULT_ROUNDS) -> bool:
@@ -71,5 +85,6 @@ def fits_bcrypt(text: str) -> bool:
     return len(text.encode()) <= BCRYPT_MAX_BYTES
 
 
-def _dummy(text: str, rounds: int) -> str:
-    return (_DUMMY_SHORT if fits_bcrypt(text) else _DUMMY_LONG).format(rounds=rounds)
+def _work_in_vain(text: str, rounds: int) -> None:
+    dummy = _DUMMY_SHORT if fits_bcrypt(text) else _DUMMY_LONG
+    _context.verify(text, dummy.format(rounds=rounds))

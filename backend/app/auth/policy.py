@@ -1,17 +1,40 @@
 """Which new passwords are refused. Length decides, not composition (NIST SP 800-63B-4, section 3.1.1.2)."""
 
+import unicodedata
+
+from app.auth.emails import canonical_email
 from app.core.config import Settings
 from app.core.errors import ValidationFailed
 
+PASSWORD_MAX_LENGTH = 128
+
+# NUL and its like, and lone surrogates: login refuses them, so nobody could use them.
+UNUSABLE = {"Cc", "Cs"}
+
 
 def check_new_password(password: str, email: str, settings: Settings) -> None:
-    """Raise ``ValidationFailed`` for a password that is too short or that anybody would try first."""
-    if len(password) < settings.password_min_length:
+    """Raise ``ValidationFailed`` for a password that is too short or that anybody would try first.
+
+    It is judged as it will be compared, in NFC. ``email`` is the canonical address of the account.
+    """
+    if len(password) > PASSWORD_MAX_LENGTH:
+        raise _refused(f"Password should have at most {PASSWORD_MAX_LENGTH} characters")
+    text = unicodedata.normalize("NFC", password)
+    if any(unicodedata.category(char) in UNUSABLE for char in text):
+        raise _refused("Password should not contain control characters")
+    if len(text) < settings.password_min_length:
         raise _refused(f"Password should have at least {settings.password_min_length} characters")
-    if len(set(password)) == 1:
+    if len(set(text)) == 1:
         raise _refused("Password should have more than one character repeated")
-    if password.lower() in {email, email.partition("@")[0]}:
+    if text.lower() == email.partition("@")[0] or _is_address(text, email):
         raise _refused("Password should not be the e-mail address")
+
+
+def _is_address(text: str, email: str) -> bool:
+    try:
+        return canonical_email(text) == email
+    except ValueError:
+        return False
 
 
 def _refused(message: str) -> ValidationFailed:

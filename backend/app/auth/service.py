@@ -2,6 +2,7 @@
 
 import logging
 
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.emails import canonical_email
@@ -38,6 +39,8 @@ async def authenticate(
     the same work. Raises ``ServiceUnavailable`` when too many passwords are waiting.
     """
     user = await _find(db, email)
+    if user is not None:
+        db.expunge(user)  # stays readable, also on a session that forgets its rows at a commit
     # Nothing is pending: this gives the connection back for the quarter of a second that follows.
     await db.commit()
     rounds = settings.password_hash_rounds
@@ -47,9 +50,16 @@ async def authenticate(
         logger.info("authn_login_fail", extra={"user_id": user.id if user else None})
         raise Unauthorized("Wrong e-mail address or password")
     if needs_rehash(user.hashed_password, rounds=rounds):
-        user.hashed_password = await executor.run(hash_password, password, rounds=rounds)
+        renewed = await executor.run(hash_password, password, rounds=rounds)
+        await _renew_hash(db, user, renewed)
     logger.info("authn_login_success", extra={"user_id": user.id})
     return user
+
+
+async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
+    """Store ``renewed``, unless the account was deleted or got another password since it was read."""
+    unchanged = (User.id == user.id) & (User.hashed_password == user.hashed_password)
+    await db.execute(update(User).where(unchanged).values(hashed_password=renewed))
 
 
 async def _find(db: AsyncSession, email: str) -> User | None:

@@ -1,5 +1,7 @@
 """The composition root: names the parts of the application in order and does none of their work."""
 
+import logging
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
@@ -13,6 +15,8 @@ from app.core.middleware import middleware_stack
 from app.core.resources import attach_resources, lifespan
 from app.db.session import attach_database
 
+logger = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, wired and not yet connected to anything: building it does no I/O.
@@ -21,6 +25,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or get_settings()
     configure_logging(settings)
+    name_what_is_unwise(settings)
     app = FastAPI(
         title=settings.app_name,
         docs_url=None,
@@ -39,6 +44,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.docs_enabled:
         app.include_router(docs_router)
     return app
+
+
+def name_what_is_unwise(settings: Settings) -> None:
+    """One warning at the start for everything that production allows and should not need."""
+    if warnings := settings.warnings():
+        logger.warning("unwise in production: %s", "; ".join(warnings))
 
 
 def operation_id(route: APIRoute) -> str:

@@ -4,85 +4,32 @@ import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.setting_types import (
+    DatabaseUrl,
+    HostNames,
+    Origins,
+    RedisUrl,
+    Seconds,
+    without_secrets,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 LOCAL_DATABASE = PROJECT_ROOT / "var" / "local.sqlite3"
-LOCAL_JWT_SECRET = (
-    "local-development-secret-refused-in-production"  # noqa: S105  refused outside local and test
-)
+LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  refused outside local and test
 
-JWT_SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: an HMAC key is at least as long as the hash
+# RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
+JWT_SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PRODUCTION_HASH_ROUNDS_MIN = 10
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "password")
 
 
 class ConfigurationError(SystemExit):
     """The settings are unusable. Left alone, it ends the process with one line and exit code 1."""
-
-
-def _split(value: object) -> object:
-    """Accept ``a,b`` as people write it in an environment variable."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _host(value: str) -> str:
-    name = value.removeprefix("*.")
-    if not name or not name.isascii() or any(char in name for char in "/:*@ "):
-        raise ValueError("must be a host name such as api.example.com or *.example.com")
-    return value.lower()
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if value not in {"*", f"{parts.scheme}://{parts.netloc}"}:
-        raise ValueError("must be an origin such as https://app.example.com, or *")
-    return value
-
-
-def _url_with(schemes: dict[str, str], value: str) -> str:
-    """Check the scheme of a URL and rewrite it to the spelling that the driver is built for."""
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in schemes:
-        raise ValueError(f"must start with one of {', '.join(f'{name}://' for name in schemes)}")
-    return f"{schemes[scheme]}://{rest}"
-
-
-def _masked(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.hostname:
-        return url  # sqlite:///path has no credentials
-    user = f"{parts.username}:***@" if parts.username else "***@" if parts.password else ""
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(SplitResult(parts.scheme, f"{user}{host}", parts.path, "", ""))
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Seconds = Annotated[float, Field(gt=0, le=300)]
-Scheme = dict[str, str]
-
-POSTGRES_SPELLINGS: Scheme = dict.fromkeys(
-    ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"),
-    "postgresql",
-)
-DATABASE_SPELLINGS: Scheme = POSTGRES_SPELLINGS | dict.fromkeys(
-    ("sqlite", "sqlite+aiosqlite"), "sqlite"
-)
-REDIS_SPELLINGS: Scheme = {"redis": "redis", "rediss": "rediss"}
 
 
 class Settings(BaseSettings):
@@ -116,12 +63,12 @@ class Settings(BaseSettings):
     )
 
     # HTTP
-    allowed_hosts: Annotated[Names, AfterValidator(lambda names: tuple(map(_host, names)))] = Field(
+    allowed_hosts: HostNames = Field(
         (), description="Host names that are answered, comma separated. Empty: every name."
     )
-    cors_allowed_origins: Annotated[
-        Names, AfterValidator(lambda names: tuple(map(_origin, names)))
-    ] = Field((), description="Browser origins that may call, comma separated. Empty: none.")
+    cors_allowed_origins: Origins = Field(
+        (), description="Browser origins that may call, comma separated. Empty: none."
+    )
     hsts_seconds: int = Field(
         0, ge=0, le=63_072_000, description="Strict-Transport-Security max-age. 0: not sent."
     )
@@ -133,7 +80,7 @@ class Settings(BaseSettings):
     )
 
     # Database and Redis
-    database_url: SecretStr | None = Field(
+    database_url: DatabaseUrl | None = Field(
         None, description="postgresql://... or sqlite:///... Unset in local: var/local.sqlite3."
     )
     database_pool_size: int = Field(
@@ -151,14 +98,14 @@ class Settings(BaseSettings):
     database_lock_timeout_seconds: Seconds = Field(
         2, description="Longest wait for a lock, then 503."
     )
-    redis_url: SecretStr | None = Field(None, description="redis://... Optional.")
+    redis_url: RedisUrl | None = Field(None, description="redis://... Optional.")
     readiness_requires_redis: bool = Field(
         False, description="Readiness fails when a configured Redis does not answer."
     )
 
     # JWT and passwords
     jwt_secret_key: SecretStr | None = Field(
-        None, description="Signing key, at least 32 bytes. Required outside local and test."
+        None, description="Signing key, 32 bytes or more. Required outside local and test."
     )
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(
         "HS256", description="The one algorithm that is issued and accepted."
@@ -185,14 +132,6 @@ class Settings(BaseSettings):
             return values
         return {name: value for name, value in values.items() if value != ""}
 
-    @field_validator("database_url", "redis_url")
-    @classmethod
-    def _known_scheme(cls, value: SecretStr | None, info: Any) -> SecretStr | None:
-        if value is None:
-            return None
-        schemes = DATABASE_SPELLINGS if info.field_name == "database_url" else REDIS_SPELLINGS
-        return SecretStr(_url_with(schemes, value.get_secret_value()))
-
     @model_validator(mode="after")
     def _local_defaults(self) -> Self:
         if self.app_env == "local" and self.database_url is None:
@@ -215,8 +154,8 @@ class Settings(BaseSettings):
         key = self.jwt_secret_key.get_secret_value() if self.jwt_secret_key else ""
         if not key:
             yield "JWT_SECRET_KEY is required"
-        elif len(key.encode()) < JWT_SECRET_MIN_BYTES:
-            yield f"JWT_SECRET_KEY must have at least {JWT_SECRET_MIN_BYTES} bytes"
+        elif len(key.encode()) < (least := JWT_SECRET_MIN_BYTES[self.jwt_algorithm]):
+            yield f"JWT_SECRET_KEY must have at least {least} bytes for {self.jwt_algorithm}"
         elif _looks_like_placeholder(key):
             yield "JWT_SECRET_KEY is a placeholder"
         if self.password_hash_rounds < PRODUCTION_HASH_ROUNDS_MIN:
@@ -260,7 +199,7 @@ class Settings(BaseSettings):
         safe = self.model_dump(mode="json")
         for name in ("database_url", "redis_url"):
             secret: SecretStr | None = getattr(self, name)
-            safe[name] = _masked(secret.get_secret_value()) if secret else None
+            safe[name] = without_secrets(secret.get_secret_value()) if secret else None
         return safe
 
 

@@ -27,6 +27,7 @@ UNAVAILABLE_STATES = {
     "40P01",  # deadlock
     "55P03",  # lock timeout
     "25P03",  # idle in transaction
+    "25P04",  # transaction timeout
 }
 
 
@@ -41,10 +42,11 @@ def database_error(exc: SQLAlchemyError) -> AppError:
 
 def is_unavailable(exc: SQLAlchemyError) -> bool:
     """Whether the same statement may succeed once the database is back or less busy."""
-    if isinstance(
-        exc, PoolTimeoutError | UnboundExecutionError | OperationalError | InterfaceError
-    ):
+    if isinstance(exc, PoolTimeoutError | UnboundExecutionError | InterfaceError):
         return True
+    if isinstance(exc, OperationalError):
+        # SQLite says this of a file that is locked, full or gone, and of a statement that is wrong.
+        return getattr(exc.orig, "sqlite_errorname", None) != "SQLITE_ERROR"
     if not isinstance(exc, DBAPIError):
         return False
     state = getattr(exc.orig, "sqlstate", None) or ""

@@ -6,8 +6,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app.core.errors import NotFound
 from app.core.routing import Router
@@ -49,25 +50,31 @@ START = """SwaggerUIBundle({{
 router = Router(include_in_schema=False)
 
 
+def root_path(request: Request) -> str:
+    """Where this server is mounted as the client sees it: empty, or /prefix."""
+    path: str = request.scope.get("root_path", "")
+    return path.rstrip("/")
+
+
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
     app: FastAPI = request.app
-    return JSONResponse(app.openapi())
+    schema = app.openapi()
+    if root := root_path(request):
+        schema = {**schema, "servers": [{"url": root}]}
+    return JSONResponse(schema)
 
 
 @router.get("/docs")
 async def swagger_ui(request: Request) -> Response:
-    root = escape(request.scope.get("root_path", "").rstrip("/"))
-    page = PAGE.format(title=escape(request.app.title), root=root)
+    page = PAGE.format(title=escape(request.app.title), root=escape(root_path(request)))
     return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
 
 @router.get("/docs/assets/start.js")
 async def start_script(request: Request) -> Response:
-    root = request.scope.get("root_path", "").rstrip("/")
-    return Response(
-        START.format(url=json.dumps(f"{root}/openapi.json")), media_type="text/javascript"
-    )
+    url = json.dumps(f"{root_path(request)}/openapi.json")
+    return Response(START.format(url=url), media_type="text/javascript")
 
 
 @router.get("/docs/assets/{name}")
@@ -76,6 +83,8 @@ async def asset(name: str) -> Response:
         raise NotFound
     # The pinned package that ships Swagger UI; only its static files are used.
     path = Path(str(files("fastapi_offline") / "static" / name))
-    return FileResponse(
-        path, media_type=ASSETS[name], headers={"Cache-Control": "public, max-age=86400"}
+    # Always whole: a file response would also answer ranges, and refuse them in plain text.
+    content = await run_in_threadpool(path.read_bytes)
+    return Response(
+        content, media_type=ASSETS[name], headers={"Cache-Control": "public, max-age=86400"}
     )

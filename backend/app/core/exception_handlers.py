@@ -2,8 +2,11 @@
 
 import json
 import logging
+import re
+from collections.abc import Mapping
 from functools import singledispatch
 from http import HTTPStatus
+from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MAX_VALIDATION_ERRORS = 20
 MAX_LOCATION_LENGTH = 64
+WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as the next answer
 
 
 @singledispatch
@@ -44,13 +48,26 @@ def _(exc: AppError) -> AppError:
 
 @as_app_error.register
 def _(exc: HTTPException) -> AppError:
+    phrase = _phrase(exc.status_code)
+    detail: object = exc.detail
+    if detail == phrase or exc.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        detail = None  # says nothing more, or may say what an exception said
+    message = detail if isinstance(detail, str) else None
+    details = detail if isinstance(detail, Mapping) else None
     cls = BY_STATUS.get(exc.status_code)
     if cls is not None:
-        return cls(headers=exc.headers)
-    error = AppError(HTTPStatus(exc.status_code).phrase, headers=exc.headers)
+        return cls(message, details=details, headers=exc.headers)
+    error = AppError(message or phrase, details=details, headers=exc.headers)
     error.status = exc.status_code
-    error.code = error.message.lower().replace(" ", "_").replace("-", "_")
+    error.code = re.sub(r"[^a-z0-9]+", "_", phrase.lower().replace("'", ""))
     return error
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"HTTP {status}"
 
 
 @as_app_error.register
@@ -81,20 +98,23 @@ def _short(name: str) -> str:
     return name if len(name) <= MAX_LOCATION_LENGTH else f"{name[:MAX_LOCATION_LENGTH]}..."
 
 
-def error_response(error: AppError) -> Response:
-    """The envelope as a response, with the id of the current request.
+def error_response(error: AppError, request_id: str | None = None) -> Response:
+    """The envelope as a response, with the id of the current request unless another one is given.
 
     ASCII JSON, because a name that the client sent may hold what UTF-8 cannot encode.
     """
+    if error.status in WITHOUT_BODY:
+        return Response(status_code=error.status, headers=error.headers)
     envelope = {
         "error": {
             "code": error.code,
             "message": error.message,
-            "request_id": request_id_var.get() or "",
+            "request_id": request_id or request_id_var.get() or "",
             "details": error.details,
         }
     }
-    content = json.dumps(envelope).encode("ascii")
+    # str: an id or a time in the details must not turn this error into another one.
+    content = json.dumps(envelope, default=str).encode("ascii")
     return Response(content, error.status, error.headers, media_type="application/json")
 
 
@@ -118,9 +138,10 @@ def _cause(exc: Exception) -> dict[str, str]:
 def allowed_methods(request: Request) -> str:
     """Every method that some route accepts at this path (RFC 9110, section 15.5.6)."""
     methods: set[str] = set()
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     for route in iter_route_contexts(request.app.routes):
         regex = getattr(route, "path_regex", None)
-        if regex is not None and regex.match(request.scope["path"]):
+        if regex is not None and regex.match(path):
             methods |= route.methods or set()
     if "GET" in methods:
         methods.add("HEAD")
@@ -134,7 +155,14 @@ async def handle(request: Request, exc: Exception) -> Response:
     return respond(exc)
 
 
+async def last_resort(request: Request, exc: Exception) -> Response:
+    """For what is raised outside our layers, where no id is set. The server logs it: it is raised again."""
+    request_id = str(uuid4())
+    return error_response(InternalError(headers={"X-Request-ID": request_id}), request_id)
+
+
 def register_exception_handlers(app: FastAPI) -> None:
-    """Route every error that is raised below the middleware to ``handle``."""
+    """Route every error that is raised below the middleware to ``handle``, and what is left to the last."""
     for cls in (AppError, HTTPException, RequestValidationError, SQLAlchemyError):
         app.add_exception_handler(cls, handle)
+    app.add_exception_handler(Exception, last_resort)

@@ -150,6 +150,7 @@ def configure_logging(settings: Settings) -> None:
         library.handlers.clear()
         library.propagate = True
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it writes parameters
     # The request log line says more than uvicorn's, and says it without the query string.
     logging.getLogger("uvicorn.access").disabled = True
 

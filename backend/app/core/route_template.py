@@ -6,16 +6,12 @@ UNMATCHED = "__unmatched__"
 
 
 def route_template(scope: Scope) -> str:
-    """The path with its parameters named again; ``UNMATCHED`` where no route took the request.
+    """The path as it was declared; ``UNMATCHED`` where no route took the request.
 
-    Derived from the public ``path`` and ``path_params``, because ``scope["route"].path`` lacks the prefix
-    of an included router. Unknown paths share one name, so that a scanner cannot add names.
+    ``scope["route"]`` lacks the prefix of an included router, so FastAPI's own note of the matched route
+    comes first. Guessing from ``path`` and ``path_params`` would let /a/5/b/15 invent names of its own.
+    Unknown paths and the files of a mounted folder share one name, so that a scanner cannot add any.
     """
-    if "endpoint" not in scope:
-        return UNMATCHED
-    path: str = scope["path"]
-    for name, value in scope.get("path_params", {}).items():
-        before, found, after = path.rpartition(str(value))
-        if found:
-            path = f"{before}{{{name}}}{after}"
-    return path
+    route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
+    template: str | None = getattr(route, "path_format", None)
+    return template or UNMATCHED

@@ -98,7 +98,7 @@ def check_content(request: Request, expected: str) -> None:
         raise UnsupportedMediaType(f"The body must be {expected}")
     if (content.get_content_charset() or "utf-8") not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaType("The body must be encoded in UTF-8")
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if request.headers.get("content-encoding", "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("The body must not be compressed")
 
 

@@ -4,13 +4,15 @@ import json
 import math
 from typing import Any, NoReturn
 
+MAX_MEMBERS = 1_000  # of one object: each unknown name costs the validation far more than its bytes
+
 
 class NotStrictJson(ValueError):
     """The text is not JSON, or JSON with more than one meaning. The message is safe to show."""
 
 
 def loads(data: bytes) -> Any:
-    """Parse UTF-8 JSON without duplicate names, NaN, infinities, byte order mark or deep nesting.
+    """Parse UTF-8 JSON without duplicate names, NaN, infinities, byte order mark or excess.
 
     Raises ``NotStrictJson`` for everything else.
     """
@@ -34,6 +36,8 @@ def loads(data: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_MEMBERS:
+        raise NotStrictJson("The JSON contains too many names")
     members = dict(pairs)
     if len(members) != len(pairs):
         raise NotStrictJson("The JSON contains the same name twice")

@@ -104,18 +104,21 @@ class TestDecodeToken:
         claims = decode_token(create_access_token(ADA, settings=SETTINGS), settings=SETTINGS)
 
         with pytest.raises(ValidationError):
-            claims.sub = str(GRACE)
+            claims.sub = str(GRACE)  # type: ignore[misc]
 
     def test_settings_of_the_process_are_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("JWT_SECRET_KEY", OTHER_KEY)
         monkeypatch.setenv("JWT_ACCESS_TOKEN_EXPIRES_MINUTES", "7")
+        process = get_settings()
+        monkeypatch.delenv("JWT_SECRET_KEY")
+        monkeypatch.delenv("JWT_ACCESS_TOKEN_EXPIRES_MINUTES")
 
         token = create_access_token(ADA)
 
         claims = decode_token(token)
         assert claims.user_id == ADA
         assert claims.exp - claims.iat == 420
-        assert decode_token(token, settings=get_settings()) == claims
+        assert decode_token(token, settings=process) == claims
         with pytest.raises(Unauthorized):
             decode_token(token, settings=SETTINGS)
 

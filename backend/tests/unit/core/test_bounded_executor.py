@@ -3,15 +3,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
 from app.core.bounded_executor import BoundedExecutor
 from app.core.errors import ServiceUnavailable
+from tests.fixtures.hashing import PATIENCE_SECONDS, occupied
 
-PATIENCE_SECONDS = 5
 QUEUE_SIZE = 2
 
 
@@ -20,23 +19,6 @@ async def executor() -> AsyncIterator[BoundedExecutor]:
     executor = BoundedExecutor("test", QUEUE_SIZE)
     yield executor
     executor.close()
-
-
-@asynccontextmanager
-async def occupied(
-    executor: BoundedExecutor, places: int
-) -> AsyncIterator[list[asyncio.Task[bool]]]:
-    """Hold ``places`` threads and places in the queue with work that waits until the end of the block."""
-    release = threading.Event()
-    tasks = [
-        asyncio.create_task(executor.run(release.wait, PATIENCE_SECONDS)) for _ in range(places)
-    ]
-    await asyncio.sleep(0)  # every task takes its place
-    try:
-        yield tasks
-    finally:
-        release.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class TestRun:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,19 @@ class TestModelDumpSafe:
 
         assert "marker" not in str(safe)
         assert safe["database_url"] == "postgresql://ada:***@db.example.com:5432/app"
-        assert safe["redis_url"] == "redis://***@cache.example.com/0"
+        assert safe["redis_url"] == "redis://:***@cache.example.com/0"
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://ada:marker@/app?host=/run/postgresql",
+            "postgresql:///app?user=ada&password=marker",
+            "postgresql://ada:p@ss:marker@one,two:5433/app",
+            "sqlite:///app.db?key=marker",
+        ],
+    )
+    def test_finds_the_secret_in_every_form_of_a_url(self, url: str) -> None:
+        assert "marker" not in str(make_settings(database_url=url).model_dump_safe())
 
     def test_shows_what_is_not_secret(self) -> None:
         safe = make_settings(database_url="sqlite:///var/app.db", jwt_issuer="me").model_dump_safe()
@@ -139,6 +152,15 @@ class TestProduction:
         assert "JWT_SECRET_KEY" in str(caught.value)
         if key:
             assert key not in str(caught.value)
+
+    @pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+    def test_wants_a_key_as_long_as_the_hash(self, algorithm: str, least: int) -> None:
+        production = PRODUCTION | {"jwt_algorithm": algorithm}
+        key = (KEY * 2)[:least]
+
+        assert Settings.model_validate(production | {"jwt_secret_key": key}).is_production
+        with pytest.raises(ValidationError, match="JWT_SECRET_KEY"):
+            Settings.model_validate(production | {"jwt_secret_key": key[1:]})
 
     def test_refuses_a_cheap_password_hash(self) -> None:
         with pytest.raises(ValidationError, match="PASSWORD_HASH_ROUNDS"):
@@ -275,7 +297,7 @@ class TestEnvExample:
         lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
         unexplained = [
             line
-            for above, line in zip(lines, lines[1:], strict=False)
+            for above, line in pairwise(lines)
             if not is_prose(line) and is_prose(above) and not above.startswith("# ")
         ]
 

@@ -379,7 +379,7 @@ class TestPreCommit:
 
         assert {repo["repo"] for repo in repos} == {"local"}
         assert {hook["language"] for hook in hooks} == {"system"}
-        assert all(hook["entry"].startswith("python ") for hook in hooks)
+        assert all(hook["entry"].startswith(("python -m ", "lint-imports ")) for hook in hooks)
 
     def test_the_hooks_are_the_checks_of_make_lint(self) -> None:
         (repo,) = load(".pre-commit-config.yaml")["repos"]

@@ -7,11 +7,11 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.auth.emails import canonical_email
+from app.auth.policy import PASSWORD_MAX_LENGTH
 from app.core.inputs import SafeStr
 from app.models.user import EMAIL_MAX_LENGTH
 
 PASSWORD_MIN_LENGTH = 8  # the floor; PASSWORD_MIN_LENGTH may ask for more
-PASSWORD_MAX_LENGTH = 128
 
 Email = Annotated[
     SafeStr,

@@ -1,0 +1,64 @@
+"""Types of single settings: how people write them, what they may be, and the one form they become."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+POSTGRESQL = dict.fromkeys(
+    ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"),
+    "postgresql",
+)
+SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
+REDIS = {"redis": "redis", "rediss": "rediss"}
+
+
+def _split(value: object) -> object:
+    """Accept ``a,b`` as people write it in an environment variable."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _host(value: str) -> str:
+    name = value.removeprefix("*.")
+    if not name or not name.isascii() or any(char in name for char in "/:*@ "):
+        raise ValueError("must be a host name such as api.example.com or *.example.com")
+    return value.lower()
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if value not in {"*", f"{parts.scheme}://{parts.netloc}"}:
+        raise ValueError("must be an origin such as https://app.example.com, or *")
+    return value
+
+
+def _spelled(schemes: dict[str, str]) -> AfterValidator:
+    """Refuse a URL of another scheme, and write the scheme as the driver knows it."""
+
+    def normalise(value: SecretStr) -> SecretStr:
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if not separator or scheme not in schemes:
+            names = ", ".join(f"{name}://" for name in schemes)
+            raise ValueError(f"must start with one of {names}")
+        return SecretStr(f"{schemes[scheme]}://{rest}")
+
+    return AfterValidator(normalise)
+
+
+def without_secrets(url: str) -> str:
+    """``url`` without password and query, either of which may hold a secret."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    credentials, at, address = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{address}"
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+HostNames = Annotated[Names, AfterValidator(lambda names: tuple(map(_host, names)))]
+Origins = Annotated[Names, AfterValidator(lambda names: tuple(map(_origin, names)))]
+Seconds = Annotated[float, Field(gt=0, le=300)]
+DatabaseUrl = Annotated[SecretStr, _spelled(POSTGRESQL | SQLITE)]
+RedisUrl = Annotated[SecretStr, _spelled(REDIS)]

@@ -1,0 +1,363 @@
+"""Login, the account that is logged in, and roles, over HTTP."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import pytest_asyncio
+from fastapi import Depends, FastAPI
+from httpx2 import AsyncClient, Response
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.auth.dependencies import require_roles
+from app.auth.password import hash_password
+from app.core.app_factory import create_app
+from app.core.resources import lifespan
+from app.db.session import get_db
+from app.models.user import User
+from app.repositories.user import UserRepository
+from tests.fixtures.auth import PASSWORD, MakeUser, bearer, headers_of
+from tests.fixtures.env import FAST_HASH_ROUNDS, make_settings
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.hashing import PATIENCE_SECONDS, occupied, recorded_hashing, until_taken
+from tests.fixtures.logs import collected
+from tests.fixtures.surface import app_on
+
+NEW_ACCOUNT = {"email": "lin@example.com", "password": PASSWORD}
+
+pytestmark = pytest.mark.usefixtures("session_factory")
+
+
+@pytest.fixture(scope="module")
+def app(engine: AsyncEngine) -> FastAPI:
+    return app_on(engine)
+
+
+async def log_in(client: AsyncClient, email: str, password: str = PASSWORD) -> Response:
+    return await client.post("/auth/login", data={"username": email, "password": password})
+
+
+@asynccontextmanager
+async def serving(database_url: str, **changes: object) -> AsyncIterator[FastAPI]:
+    """The application on an engine of its own, with nothing overridden."""
+    app = create_app(make_settings(database_url=database_url, **changes))
+    async with lifespan(app):
+        yield app
+
+
+@asynccontextmanager
+async def logging_in_slowly(app: FastAPI, user: User) -> AsyncIterator[asyncio.Task[Response]]:
+    """A login that has read the account, and whose hashing waits for the end of the block."""
+    executor = app.state.password_executor
+    async with client_for(app) as client:
+        async with occupied(executor, executor.workers):
+            login = asyncio.create_task(log_in(client, user.email))
+            await until_taken(executor, executor.workers + 1)
+            yield login
+        await login
+
+
+class TestLogin:
+    async def test_answers_with_a_bearer_token_of_one_hour(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        answer = await log_in(client, ada.email)
+
+        assert answer.status_code == 200
+        token = answer.json()["access_token"]
+        assert answer.json() == {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+        assert token.count(".") == 2
+
+    async def test_token_opens_what_needs_an_account(self, client: AsyncClient, ada: User) -> None:
+        token = (await log_in(client, ada.email)).json()["access_token"]
+
+        answer = await client.get("/auth/me", headers=bearer(token))
+
+        assert answer.status_code == 200
+        assert answer.json()["id"] == str(ada.id)
+
+    async def test_answer_is_never_cached(self, client: AsyncClient, ada: User) -> None:
+        for answer in (await log_in(client, ada.email), await log_in(client, ada.email, "wrong")):
+            assert answer.headers["Cache-Control"] == "no-store"
+
+    async def test_lifetime_is_that_of_the_settings(self, make_app: MakeApp, ada: User) -> None:
+        async with client_for(make_app(jwt_access_token_expires_minutes=5)) as client:
+            answer = await log_in(client, ada.email)
+
+        assert answer.json()["expires_in"] == 300
+
+    @pytest.mark.parametrize("spelling", ["ADA@EXAMPLE.COM", "Ada@Example.com"])
+    async def test_case_variant_of_the_email_logs_in(
+        self, client: AsyncClient, ada: User, spelling: str
+    ) -> None:
+        assert (await log_in(client, spelling)).status_code == 200
+
+    @pytest.mark.parametrize(
+        "spelling", ["ada@bücher.de", "ada@BU\u0308CHER.de", "ada@xn--bcher-kva.de"]
+    )
+    async def test_international_domain_is_one_account_in_every_spelling(
+        self, client: AsyncClient, make_user: MakeUser, spelling: str
+    ) -> None:
+        await make_user("ada@xn--bcher-kva.de")
+
+        assert (await log_in(client, spelling)).status_code == 200
+
+    async def test_accepts_all_that_the_docs_page_sends(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        form = {
+            "grant_type": "password", "username": ada.email, "password": PASSWORD,
+            "scope": "", "client_id": "docs", "client_secret": "unused",
+        }  # fmt: skip
+
+        answer = await client.post("/auth/login", data=form)
+
+        assert answer.status_code == 200
+
+    async def test_leaves_an_event_with_the_account_and_without_the_email(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        with collected(logging.INFO) as records:
+            await log_in(client, ada.email, "wrong")
+            await log_in(client, ada.email)
+
+        events = [record for record in records if record.name == "app.auth.service"]
+        assert [event.getMessage() for event in events] == [
+            "authn_login_fail",
+            "authn_login_success",
+        ]
+        assert all(vars(event)["user_id"] == ada.id for event in events)
+        assert all(ada.email not in str(vars(event)) for event in events)
+
+    async def test_works_on_a_session_that_forgets_at_commit(self, engine: AsyncEngine) -> None:
+        """SQLAlchemy's default, so the likeliest override of ``get_db``."""
+
+        async def forgetful() -> AsyncIterator[AsyncSession]:
+            async with AsyncSession(engine) as session:
+                yield session
+                await session.commit()
+
+        app = create_app(make_settings(password_hash_rounds=FAST_HASH_ROUNDS + 1))
+        app.dependency_overrides[get_db] = forgetful
+        async with client_for(app) as client:
+            created = await client.post("/api/v1/users", json=NEW_ACCOUNT)
+
+            answer = await log_in(client, NEW_ACCOUNT["email"])
+
+            me = await client.get("/auth/me", headers=bearer(answer.json()["access_token"]))
+        assert (created.status_code, answer.status_code, me.status_code) == (201, 200, 200)
+
+
+class TestHashUpgrade:
+    """A hash made with other parameters is made anew when its password is known: at login."""
+
+    @pytest.mark.parametrize(
+        ("password", "live"),
+        [("correct horse", "$2b$05$"), ("correct horse " * 8, "$bcrypt-sha256$v=2,t=2b,r=5$")],
+    )
+    @pytest.mark.parametrize("stored_rounds", [4, 6])
+    async def test_login_renews_an_outdated_hash(
+        self, make_app: MakeApp, db: AsyncSession, password: str, live: str, stored_rounds: int
+    ) -> None:
+        outdated = hash_password(password, rounds=stored_rounds)
+        user = await UserRepository(db).create("ada@example.com", outdated)
+        await db.commit()
+        async with client_for(make_app(password_hash_rounds=5)) as client:
+            first = await log_in(client, user.email, password)
+            await db.refresh(user)
+            renewed = user.hashed_password
+            second = await log_in(client, user.email, password)
+            await db.refresh(user)
+
+        assert (first.status_code, second.status_code) == (200, 200)
+        assert not outdated.startswith(live)
+        assert renewed.startswith(live)
+        assert user.hashed_password == renewed
+
+    @pytest.mark.parametrize("is_active", [True, False])
+    async def test_failed_login_leaves_the_hash_alone(
+        self, make_app: MakeApp, make_user: MakeUser, db: AsyncSession, is_active: bool
+    ) -> None:
+        user = await make_user("ada@example.com", is_active=is_active)
+        async with client_for(make_app(password_hash_rounds=FAST_HASH_ROUNDS + 1)) as client:
+            answer = await log_in(client, user.email, "wrong" if is_active else PASSWORD)
+
+        stored = await UserRepository(db).get_by_id(user.id)
+        assert answer.status_code == 401
+        assert stored is not None
+        assert stored.hashed_password == user.hashed_password
+
+    async def test_password_that_changes_meanwhile_is_not_changed_back(
+        self, make_app: MakeApp, ada: User, db: AsyncSession
+    ) -> None:
+        changed = hash_password("another password", rounds=5)
+        async with logging_in_slowly(make_app(password_hash_rounds=5), ada) as login:
+            user = await db.merge(ada)
+            user.hashed_password = changed
+            await db.commit()
+        await login
+
+        await db.refresh(user)
+        assert user.hashed_password == changed
+
+    async def test_account_that_is_deleted_meanwhile_stays_deleted(
+        self, make_app: MakeApp, ada: User, db: AsyncSession
+    ) -> None:
+        app = make_app(password_hash_rounds=5)
+        async with logging_in_slowly(app, ada) as login:
+            await db.delete(await db.merge(ada))
+            await db.commit()
+        answer = await login
+
+        assert answer.status_code == 200
+        async with client_for(app) as client:
+            token = answer.json()["access_token"]
+            assert (await client.get("/auth/me", headers=bearer(token))).status_code == 401
+
+
+class TestHashingUnderLoad:
+    async def test_passwords_are_hashed_in_threads_of_their_own(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        with recorded_hashing() as runs:
+            await client.post("/api/v1/users", json=NEW_ACCOUNT)
+            await log_in(client, ada.email)
+            await log_in(client, "nobody@example.com")
+
+        assert len(runs) == 3
+        assert all(run.thread.startswith("password") for run in runs)
+
+    async def test_full_queue_is_a_503_at_once_and_passes(
+        self, make_app: MakeApp, ada: User
+    ) -> None:
+        app = make_app(password_hash_queue_size=1)
+        executor = app.state.password_executor
+        async with client_for(app) as client:
+            async with occupied(executor, executor.workers + 1):
+                refused = [
+                    await asyncio.wait_for(log_in(client, ada.email), PATIENCE_SECONDS),
+                    await client.post("/api/v1/users", json=NEW_ACCOUNT),
+                ]
+            accepted = await log_in(client, ada.email)
+
+        for answer in refused:
+            assert answer.status_code == 503
+            assert answer.json()["error"]["code"] == "service_unavailable"
+            assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert accepted.status_code == 200
+
+    async def test_other_endpoints_answer_while_every_place_is_taken(
+        self, make_app: MakeApp, ada: User
+    ) -> None:
+        app = make_app(password_hash_queue_size=1)
+        executor = app.state.password_executor
+        async with client_for(app) as client, occupied(executor, executor.workers + 1):
+            answer = await client.get("/auth/me", headers=headers_of(ada))
+
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize("request_name", ["login", "create"])
+    async def test_no_connection_is_held_while_a_password_is_hashed(
+        self, database_url: str, ada: User, request_name: str
+    ) -> None:
+        async with (
+            serving(database_url, database_pool_size=1) as app,
+            client_for(app) as client,
+        ):
+            executor = app.state.password_executor
+            async with occupied(executor, executor.workers):
+                hashing = asyncio.create_task(
+                    log_in(client, ada.email)
+                    if request_name == "login"
+                    else client.post("/api/v1/users", json=NEW_ACCOUNT)
+                )
+                await until_taken(executor, executor.workers + 1)
+                held = app.state.engine.pool.checkedout()
+                meanwhile = await client.get("/auth/me", headers=headers_of(ada))
+                assert not hashing.done()
+            answer = await hashing
+
+        assert held == 0
+        assert meanwhile.status_code == 200
+        assert answer.is_success
+
+
+class TestReadMe:
+    async def test_returns_the_basics_of_the_caller(self, client: AsyncClient, ada: User) -> None:
+        answer = await client.get("/auth/me", headers=headers_of(ada))
+
+        assert answer.status_code == 200
+        assert set(answer.json()) == {
+            "id", "email", "is_active", "is_superuser", "created_at", "updated_at",
+        }  # fmt: skip
+        assert answer.json()["email"] == ada.email
+        assert answer.headers["Cache-Control"] == "no-store"
+
+    async def test_anonymous_is_unauthorized(self, client: AsyncClient) -> None:
+        answer = await client.get("/auth/me")
+
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "unauthorized"
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+class TestRequireRoles:
+    @pytest_asyncio.fixture
+    async def client(self, engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
+        app = app_on(engine)
+
+        @app.get("/reports", dependencies=[Depends(require_roles("admin"))])
+        async def read_reports() -> str:
+            return "secret figures"
+
+        @app.get("/vault", dependencies=[Depends(require_roles("admin", "auditor"))])
+        async def read_vault() -> str:
+            return "secret gold"
+
+        async with client_for(app) as client:
+            yield client
+
+    async def test_anonymous_is_unauthorized(self, client: AsyncClient) -> None:
+        answer = await client.get("/reports")
+
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    async def test_ordinary_account_is_forbidden(self, client: AsyncClient, ada: User) -> None:
+        answer = await client.get("/reports", headers=headers_of(ada))
+
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "forbidden"
+        assert "WWW-Authenticate" not in answer.headers
+        assert "secret" not in answer.text
+
+    async def test_admin_is_let_in(self, client: AsyncClient, admin: User) -> None:
+        answer = await client.get("/reports", headers=headers_of(admin))
+
+        assert answer.status_code == 200
+        assert answer.json() == "secret figures"
+
+    async def test_every_named_role_is_needed(self, client: AsyncClient, admin: User) -> None:
+        assert (await client.get("/vault", headers=headers_of(admin))).status_code == 403
+
+    async def test_demotion_acts_on_the_next_call(
+        self, client: AsyncClient, admin: User, db: AsyncSession
+    ) -> None:
+        demoted = await UserRepository(db).get_by_id(admin.id)
+        assert demoted is not None
+        demoted.is_superuser = False
+        await db.commit()
+
+        assert (await client.get("/reports", headers=headers_of(admin))).status_code == 403
+
+    async def test_refusal_leaves_an_event_with_the_account(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        with collected(logging.INFO) as records:
+            await client.get("/reports", headers=headers_of(ada))
+
+        (event,) = (record for record in records if record.msg == "authz_denied")
+        assert vars(event)["user_id"] == ada.id

@@ -1,0 +1,161 @@
+"""python -m app.cli: the first admin, the configuration check, the list of routes."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+from typer.testing import CliRunner, Result
+
+from app.auth.password import verify_password
+from app.cli import cli as command
+from app.core.app_factory import create_app
+from app.core.config import Settings, get_settings
+from app.repositories.user import UserRepository
+from tests.fixtures.auth import PASSWORD
+from tests.fixtures.env import make_settings
+from tests.fixtures.server import server_environment
+
+KEY = "k9$Vq2!mZ7rT4w8&xB1nL6pC3sD5fG0h"
+PRODUCTION: dict[str, object] = {
+    "app_env": "production",
+    "jwt_secret_key": KEY,
+    "log_level": "WARNING",
+    "password_hash_rounds": 12,
+}
+
+
+async def cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
+    """Run a command with these variables and no other settings."""
+    environment: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
+    environment |= server_environment(**variables)
+    get_settings.cache_clear()
+    # In a thread, because a command brings an event loop of its own.
+    return await asyncio.to_thread(
+        CliRunner().invoke, command, arguments, input=stdin, env=environment
+    )
+
+
+class TestCreateSuperuser:
+    COMMAND = ("create-superuser", "--email", "Admin@Example.com", "--password-stdin")
+
+    async def test_creates_an_admin_who_can_log_in(
+        self, database_url: str, db: AsyncSession
+    ) -> None:
+        done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
+
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.strip() == "Created the admin account admin@example.com"
+        user = await UserRepository(db).get_by_email("admin@example.com")
+        assert user is not None
+        assert user.is_superuser
+        assert verify_password(PASSWORD, user.hashed_password)
+
+    async def test_second_time_is_refused_in_one_sentence(self, database_url: str) -> None:
+        await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
+
+        done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
+
+        assert done.exit_code == 1
+        assert done.stderr.strip() == "This e-mail address is already registered"
+
+    @pytest.mark.parametrize(
+        ("email", "password", "complaint"),
+        [
+            ("admin@example.com", "short", "Password should have at least 8 characters"),
+            ("admin@example.com", "", "Password should have at least 8 characters"),
+            ("admin@example.com", "admin@example.com", "Password should not be the e-mail address"),
+            ("no address", PASSWORD, "This is not a valid e-mail address"),
+        ],
+    )
+    async def test_follows_the_rules_of_registration(
+        self, database_url: str, email: str, password: str, complaint: str
+    ) -> None:
+        done = await cli(
+            *("create-superuser", "--email", email, "--password-stdin"),
+            stdin=f"{password}\n",
+            DATABASE_URL=database_url,
+        )
+
+        assert done.exit_code == 1
+        assert done.stderr.strip() == complaint
+
+    async def test_an_unmigrated_database_is_one_clear_sentence(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{(tmp_path / 'empty.sqlite3').as_posix()}"
+
+        done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=url)
+
+        assert done.exit_code == 1
+        assert done.stderr.strip() == "The database cannot be used. Is it running and migrated?"
+
+    async def test_takes_no_password_as_an_argument(self) -> None:
+        done = await cli("create-superuser", "--email", "a@example.com", "--password", PASSWORD)
+
+        assert done.exit_code == 2
+        assert "No such option" in done.stderr
+
+
+class TestCheck:
+    async def test_a_local_configuration_would_not_start_in_production(self) -> None:
+        done = await cli("check", APP_ENV="local", PASSWORD_HASH_ROUNDS="12")
+
+        assert done.exit_code == 1
+        assert done.stderr.splitlines() == ["error: JWT_SECRET_KEY is required"]
+
+    async def test_every_problem_is_named_and_no_value(self) -> None:
+        done = await cli(
+            "check", DATABASE_POOL_SIZE="marker", JWT_ALGORITHM="marker", JWT_SECRET_KEY="marker"
+        )
+
+        assert done.exit_code == 1
+        assert "DATABASE_POOL_SIZE" in done.stderr
+        assert "JWT_ALGORITHM" in done.stderr
+        assert "marker" not in done.stderr
+
+    async def test_a_safe_configuration_passes_and_unwise_settings_are_named(self) -> None:
+        done = await cli(
+            "check", APP_ENV="production", JWT_SECRET_KEY=KEY, PASSWORD_HASH_ROUNDS="12"
+        )
+
+        assert done.exit_code == 0, done.stderr
+        assert "warning: ALLOWED_HOSTS is empty" in done.stdout
+        assert done.stdout.splitlines()[-1] == "The configuration is valid for production."
+
+    def test_production_names_them_at_the_start_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        create_app(make_settings(**PRODUCTION))
+
+        (warning,) = [line.message for line in caplog.records if "unwise" in line.message]
+        assert "ALLOWED_HOSTS" in warning
+
+
+class TestRoutes:
+    async def test_lists_method_path_and_who_may_call(self) -> None:
+        done = await cli("routes")
+
+        rows = {tuple(line.split(maxsplit=2)) for line in done.stdout.splitlines()}
+        assert {
+            ("GET", "/health", "anyone"),
+            ("POST", "/auth/login", "anyone"),
+            ("GET", "/auth/me", "any account"),
+            ("POST", "/api/v1/users", "anyone"),
+            ("GET", "/api/v1/users/me", "any account"),
+            ("GET", "/api/v1/users/{user_id}", "self or admin"),
+            ("GET", "/users/{user_id}", "self or admin"),
+        } <= rows
+
+
+def test_a_broken_configuration_is_one_line_for_every_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "routes"],
+        env=server_environment(DATABASE_POOL_SIZE="0"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Configuration error: DATABASE_POOL_SIZE: Input should be greater than or equal to 1"
+    ]

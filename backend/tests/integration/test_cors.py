@@ -1,0 +1,190 @@
+"""CORS: closed by default, open to the named origins only, on errors too, and never with credentials."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.models.user import User
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.surface import BODY_LIMIT, CALLS, Call, app_on, with_broken_routes
+
+GOOD = "https://app.example.com"
+ALSO_GOOD = "http://localhost:3000"
+STRANGERS = [
+    "https://evil.example",
+    "null",
+    "",
+    "*",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://app.example.com.evil.example",
+    "https://evil.example?https://app.example.com",
+    "https://app.example.com/",
+    "https://xapp.example.com",
+    "https://APP.example.com",
+    "https://app.example.com, https://evil.example",
+    "app.example.com",
+    "http://localhost",
+]
+
+pytestmark = pytest.mark.usefixtures("session_factory")
+
+
+@pytest.fixture(scope="module")
+def app(engine: AsyncEngine) -> FastAPI:
+    app = app_on(engine, max_body_bytes=BODY_LIMIT, cors_allowed_origins=f"{GOOD}, {ALSO_GOOD}")
+    return with_broken_routes(app)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def closed(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
+    async with client_for(with_broken_routes(app_on(engine, max_body_bytes=BODY_LIMIT))) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module")
+async def open_to_all(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
+    async with client_for(app_on(engine, cors_allowed_origins="*")) as client:
+        yield client
+
+
+async def preflight(
+    client: AsyncClient, origin: str, method: str = "POST", headers: str | None = None
+) -> Response:
+    wanted = {} if headers is None else {"Access-Control-Request-Headers": headers}
+    return await client.options(
+        "/api/v1/users",
+        headers={"Origin": origin, "Access-Control-Request-Method": method, **wanted},
+    )
+
+
+def grants(answer: Response) -> list[str]:
+    return [name for name in answer.headers if name.startswith("access-control-")]
+
+
+class TestByDefault:
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_no_origin_is_granted_anything(
+        self, closed: AsyncClient, ada: User, call: Call
+    ) -> None:
+        answer = await call.send(closed, ada, Origin=GOOD)
+
+        assert grants(answer) == []
+
+    async def test_preflight_is_an_ordinary_refused_method(self, closed: AsyncClient) -> None:
+        answer = await preflight(closed, GOOD)
+
+        assert answer.status_code == 405
+        assert answer.json()["error"]["code"] == "method_not_allowed"
+        assert grants(answer) == []
+
+
+class TestAllowedOrigin:
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_may_read_every_answer_errors_too(
+        self, client: AsyncClient, ada: User, call: Call
+    ) -> None:
+        answer = await call.send(client, ada, Origin=GOOD)
+
+        assert answer.headers["Access-Control-Allow-Origin"] == GOOD
+        assert answer.headers["Vary"] == "Origin"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+    @pytest.mark.parametrize("origin", [GOOD, ALSO_GOOD])
+    async def test_may_read_the_id_and_the_waiting_time(
+        self, client: AsyncClient, origin: str
+    ) -> None:
+        answer = await client.get("/unavailable", headers={"Origin": origin})
+
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"X-Request-ID", "Retry-After"} <= set(exposed)
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+    async def test_preflight_grants_the_methods_and_headers_of_the_api(
+        self, client: AsyncClient, method: str
+    ) -> None:
+        answer = await preflight(client, GOOD, method, "authorization, content-type, x-request-id")
+
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == GOOD
+        assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
+        assert "Origin" in answer.headers["Vary"]
+
+
+class TestStranger:
+    @pytest.mark.parametrize("origin", STRANGERS)
+    async def test_is_granted_nothing_but_is_answered(
+        self, client: AsyncClient, origin: str
+    ) -> None:
+        answer = await client.get("/health", headers={"Origin": origin})
+
+        assert answer.status_code == 200
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert answer.headers["Vary"] == "Origin"
+
+    async def test_is_not_granted_a_shared_cached_answer(self, client: AsyncClient) -> None:
+        answer = await client.get("/health")
+
+        assert answer.headers["Vary"] == "Origin"
+
+    @pytest.mark.parametrize("origin", STRANGERS)
+    async def test_preflight_is_refused_in_the_envelope(
+        self, client: AsyncClient, origin: str
+    ) -> None:
+        answer = await preflight(client, origin)
+
+        assert_refused(answer)
+
+
+def assert_refused(answer: Response) -> None:
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "bad_request"
+    assert error["details"] == {}
+    assert error["request_id"] == answer.headers["X-Request-ID"]
+    assert grants(answer) == []
+
+
+class TestPreflight:
+    @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "FOO", "get", ""])
+    async def test_of_another_method_is_refused(self, client: AsyncClient, method: str) -> None:
+        assert_refused(await preflight(client, GOOD, method))
+
+    @pytest.mark.parametrize("headers", ["x-evil", "authorization, x-evil", "cookie", "*"])
+    async def test_of_another_header_is_refused(self, client: AsyncClient, headers: str) -> None:
+        assert_refused(await preflight(client, GOOD, headers=headers))
+
+    async def test_of_a_private_network_is_refused(self, client: AsyncClient) -> None:
+        answer = await client.options(
+            "/users",
+            headers={
+                "Origin": GOOD,
+                "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Private-Network": "true",
+            },
+        )
+
+        assert_refused(answer)
+
+    async def test_without_a_method_is_an_ordinary_refused_options(
+        self, client: AsyncClient
+    ) -> None:
+        answer = await client.options("/users", headers={"Origin": GOOD})
+
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "POST"
+
+
+class TestEveryOrigin:
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+    async def test_is_granted_by_a_star_without_credentials(
+        self, open_to_all: AsyncClient, origin: str
+    ) -> None:
+        answer = await open_to_all.get("/users/me", headers={"Origin": origin})
+
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers

@@ -1,0 +1,478 @@
+"""The error envelope: exactly one shape for everything that is not a success, and nothing in it that leaks."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI, HTTPException
+from httpx2 import AsyncClient
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.errors import Conflict
+from app.core.logging import JsonFormatter
+from app.core.routing import Router
+from app.db.session import DbSession
+from app.models.user import User
+from app.repositories.user import UserRepository
+from tests.fixtures.auth import PASSWORD, PASSWORD_HASH, headers_of
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.live import live
+from tests.fixtures.surface import (
+    BODY_LIMIT,
+    ERRORS,
+    MARKER,
+    UNKNOWN_ID,
+    Call,
+    app_on,
+    with_broken_routes,
+)
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "payload_too_large",
+    414: "uri_too_long",
+    415: "unsupported_media_type",
+    422: "validation_error",
+    431: "request_header_fields_too_large",
+    500: "internal_error",
+    503: "service_unavailable",
+}
+GENERIC = "Something went wrong on our side"
+SURFACES = ["", "/api/v1"]
+
+pytestmark = pytest.mark.usefixtures("session_factory")  # which empties the tables afterwards
+
+
+class Broken:
+    """A layer with a bug."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError(MARKER)
+
+
+@pytest.fixture(scope="module")
+def app(engine: AsyncEngine) -> FastAPI:
+    return with_broken_routes(app_on(engine, max_body_bytes=BODY_LIMIT))
+
+
+@pytest.fixture
+def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
+    """What the application logs during the test at WARNING and above, as an operator reads it."""
+    lines: list[dict[str, Any]] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(self.format(record)))
+
+    handler = Collect(logging.WARNING)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    with caplog.at_level(logging.WARNING):
+        yield lines
+    logging.getLogger().removeHandler(handler)
+
+
+class TestEveryError:
+    @pytest.mark.parametrize("call", ERRORS)
+    async def test_is_exactly_the_envelope_and_names_no_code_of_ours(
+        self, client: AsyncClient, ada: User, call: Call
+    ) -> None:
+        answer = await call.send(client, ada)
+
+        assert answer.headers["Content-Type"] == "application/json"
+        body = answer.json()
+        assert list(body) == ["error"]
+        assert list(body["error"]) == ["code", "message", "request_id", "details"]
+        assert body["error"]["code"] == CODES[call.status]
+        assert body["error"]["message"]
+        assert isinstance(body["error"]["details"], dict)
+        for leak in ("Traceback", ".py", "Error:", "sqlalchemy", "pydantic", "fastapi", MARKER):
+            assert leak not in answer.text
+
+    @pytest.mark.parametrize("surface", SURFACES)
+    async def test_503_says_when_to_come_back(self, client: AsyncClient, surface: str) -> None:
+        answer = await client.get(f"{surface}/unavailable")
+
+        assert answer.headers["Retry-After"] == "1"
+
+    @pytest.mark.parametrize("path", ["/users/me", "/api/v1/users/me", "/auth/me"])
+    async def test_401_keeps_its_challenge(self, client: AsyncClient, path: str) -> None:
+        answer = await client.get(path)
+
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+    async def test_head_has_the_headers_of_the_error_and_no_body(self, client: AsyncClient) -> None:
+        answer = await client.head("/nothing")
+
+        assert answer.status_code == 404
+        assert answer.content == b""
+
+
+class TestInternalError:
+    @pytest.mark.parametrize("surface", SURFACES)
+    @pytest.mark.parametrize("path", ["/boom", "/boom-before", "/boom-after"])
+    async def test_tells_nothing_and_is_logged_once_with_its_traceback(
+        self, client: AsyncClient, records: list[dict[str, Any]], surface: str, path: str
+    ) -> None:
+        answer = await client.get(surface + path)
+
+        assert answer.status_code == 500
+        assert answer.json()["error"]["message"] == GENERIC
+        assert answer.json()["error"]["details"] == {}
+        assert [record["level"] for record in records] == ["ERROR"]
+        assert f"RuntimeError: {MARKER}" in records[0]["exception"]
+        assert records[0]["request_id"] == answer.headers["X-Request-ID"]
+
+    async def test_in_a_layer_of_the_stack_is_an_envelope_too(
+        self, engine: AsyncEngine, records: list[dict[str, Any]]
+    ) -> None:
+        app = app_on(engine)
+        app.user_middleware.append(Middleware(Broken))  # as a new line of core/middleware would
+
+        async with client_for(app) as client:
+            answer = await client.get("/health", headers={"X-Request-ID": "mine"})
+
+        assert answer.status_code == 500
+        assert answer.headers["X-Request-ID"] == answer.json()["error"]["request_id"] == "mine"
+        assert answer.json()["error"]["message"] == GENERIC
+        assert [record["level"] for record in records] == ["ERROR"]
+
+    async def test_in_a_layer_around_the_stack_is_an_envelope_too(
+        self, engine: AsyncEngine, records: list[dict[str, Any]]
+    ) -> None:
+        app = app_on(engine)
+        app.add_middleware(Broken)  # FastAPI puts it outside everything that we have
+
+        async with live(app) as server:
+            answer = await server.exchange(b"GET /health HTTP/1.1\r\nHost: testserver\r\n\r\n")
+
+        assert answer.status_code == 500
+        assert answer.json()["error"]["message"] == GENERIC
+        assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+        assert [record["level"] for record in records] == ["ERROR"]
+        assert f"RuntimeError: {MARKER}" in records[0]["exception"]
+
+    async def test_leaves_the_connection_usable_and_is_logged_once(
+        self, app: FastAPI, records: list[dict[str, Any]]
+    ) -> None:
+        async with live(app) as server, server.connect() as connection:
+            first = await connection.exchange(b"GET /boom HTTP/1.1\r\nHost: testserver\r\n\r\n")
+            second = await connection.exchange(b"GET /boom HTTP/1.1\r\nHost: testserver\r\n\r\n")
+
+        assert first.status_code == second.status_code == 500
+        assert first.headers["X-Request-ID"] != second.headers["X-Request-ID"]
+        assert [record["level"] for record in records] == ["ERROR", "ERROR"]
+        assert all(MARKER in record["exception"] for record in records)
+
+    async def test_details_that_are_not_json_types_do_not_hide_the_error(
+        self, engine: AsyncEngine, ada: User
+    ) -> None:
+        app = app_on(engine)
+
+        @app.get("/seat")
+        async def seat() -> None:
+            raise Conflict(details={"holder": ada.id})
+
+        async with client_for(app) as client:
+            answer = await client.get("/seat")
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["details"] == {"holder": str(ada.id)}
+
+
+@pytest_asyncio.fixture(scope="module")
+async def raising(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
+    """A client of endpoints that raise ``HTTPException`` as code of a fork and of libraries does."""
+    app = app_on(engine)
+
+    @app.get("/raise/{status}")
+    async def raise_it(status: int, detail: str = "") -> None:
+        raise HTTPException(status, detail or None)
+
+    @app.get("/redirect")
+    async def redirect() -> None:
+        raise HTTPException(307, headers={"Location": "/health"})
+
+    @app.get("/rules")
+    async def rules() -> None:
+        raise HTTPException(409, detail={"seat": "12A", "taken": True})
+
+    async with client_for(app) as client:
+        yield client
+
+
+class TestHttpException:
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [
+            (402, "payment_required"),
+            (406, "not_acceptable"),
+            (408, "request_timeout"),
+            (410, "gone"),
+            (418, "im_a_teapot"),
+            (429, "rate_limited"),
+            (451, "unavailable_for_legal_reasons"),
+            (501, "not_implemented"),
+            (504, "gateway_timeout"),
+        ],
+    )
+    async def test_unusual_status_gets_a_code_from_its_name(
+        self, raising: AsyncClient, status: int, code: str
+    ) -> None:
+        answer = await raising.get(f"/raise/{status}")
+
+        assert answer.status_code == status
+        assert answer.json()["error"]["code"] == code
+
+    @pytest.mark.parametrize("status", [430, 499, 599])
+    async def test_status_without_a_name_is_kept(self, raising: AsyncClient, status: int) -> None:
+        answer = await raising.get(f"/raise/{status}", params={"detail": "private"})
+
+        assert answer.status_code == status
+        assert answer.json()["error"]["code"] == f"http_{status}"
+
+    @pytest.mark.parametrize("status", [400, 403, 404, 409, 418])
+    async def test_detail_of_a_client_error_is_its_message(
+        self, raising: AsyncClient, status: int
+    ) -> None:
+        answer = await raising.get(f"/raise/{status}", params={"detail": "The seat is taken"})
+
+        assert answer.json()["error"]["message"] == "The seat is taken"
+
+    async def test_detail_that_is_an_object_becomes_the_details(self, raising: AsyncClient) -> None:
+        answer = await raising.get("/rules")
+
+        assert answer.json()["error"]["code"] == "conflict"
+        assert answer.json()["error"]["details"] == {"seat": "12A", "taken": True}
+
+    @pytest.mark.parametrize("status", [500, 502, 599])
+    async def test_detail_of_a_server_error_stays_private(
+        self, raising: AsyncClient, status: int
+    ) -> None:
+        answer = await raising.get(f"/raise/{status}", params={"detail": MARKER})
+
+        assert answer.status_code == status
+        assert MARKER not in answer.text
+
+    @pytest.mark.parametrize("status", [204, 304])
+    async def test_status_that_has_no_body_gets_none(
+        self, raising: AsyncClient, status: int
+    ) -> None:
+        answer = await raising.get(f"/raise/{status}")
+
+        assert answer.status_code == status
+        assert answer.content == b""
+        assert "Content-Length" not in answer.headers
+
+    async def test_redirect_keeps_its_location(self, raising: AsyncClient) -> None:
+        answer = await raising.get("/redirect")
+
+        assert answer.status_code == 307
+        assert answer.headers["Location"] == "/health"
+
+
+class TestValidationError:
+    @pytest.mark.parametrize("path", ["/users", "/api/v1/users"])
+    async def test_says_where_what_and_which_rule_and_nothing_else(
+        self, client: AsyncClient, path: str
+    ) -> None:
+        answer = await client.post(path, json={"email": MARKER, "password": [MARKER], MARKER: 1})
+
+        errors = answer.json()["error"]["details"]["errors"]
+        assert {tuple(error["loc"]) for error in errors} == {
+            ("body", "email"),
+            ("body", "password"),
+            ("body", MARKER),
+        }
+        assert all(set(error) == {"loc", "msg", "type"} for error in errors)
+
+    @pytest.mark.parametrize("path", ["/users", "/api/v1/users"])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"email": MARKER, "password": MARKER},
+            {"email": f"{MARKER}@example.com", "password": MARKER[:7]},
+            {"email": f"a@{MARKER}_.example", "password": PASSWORD},
+            {"email": f"a b{MARKER}@example.com", "password": PASSWORD},
+            {"email": f"{MARKER}@{MARKER}@example.com", "password": f"{MARKER}\x00"},
+            {"email": [MARKER], "password": {"a": MARKER}},
+            {"email": f"a@example.com{MARKER}", "password": MARKER * 10},
+            {"email": "a@example.com", "password": PASSWORD, "is_superuser": MARKER},
+            {"password": MARKER},
+            [MARKER],
+            MARKER,
+        ],
+    )
+    async def test_never_repeats_a_value_not_even_in_the_log(
+        self, client: AsyncClient, records: list[dict[str, Any]], path: str, body: object
+    ) -> None:
+        answer = await client.post(path, json=body)
+
+        assert answer.status_code == 422
+        assert MARKER not in answer.text
+        assert MARKER not in str(records)
+
+    async def test_of_a_form_never_repeats_a_value(self, client: AsyncClient) -> None:
+        form = {"username": MARKER * 20, "password": f"{MARKER}\x01", "grant_type": MARKER}
+
+        answer = await client.post("/auth/login", data=form)
+
+        assert answer.status_code == 422
+        assert MARKER not in answer.text
+
+    async def test_of_a_path_never_repeats_the_value(
+        self, client: AsyncClient, admin: User
+    ) -> None:
+        answer = await client.get(f"/api/v1/users/{MARKER}", headers=headers_of(admin))
+
+        assert answer.status_code == 422
+        assert MARKER not in answer.text
+
+    async def test_lists_at_most_twenty_problems(self, client: AsyncClient) -> None:
+        answer = await client.post("/api/v1/users", json={f"f{n}": n for n in range(100)})
+
+        assert len(answer.json()["error"]["details"]["errors"]) == 20
+
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [
+            (r"\ud800", None),
+            (r"a\udfffb", None),
+            (r"\u0000", "\0"),
+            (r"\u001b[31m", "\x1b[31m"),
+            ("é", "é"),
+            ("k" * 64, "k" * 64),
+            ("k" * 1_500, "k" * 64 + "..."),
+        ],
+        ids=["surrogate", "surrogate inside", "nul", "escape", "accent", "64", "1 500"],
+    )
+    async def test_survives_any_name_of_a_field(
+        self, client: AsyncClient, name: str, shown: str | None
+    ) -> None:
+        body = f'{{"email": "a@example.com", "password": "{PASSWORD}", "{name}": 1}}'
+
+        answer = await client.post(
+            "/api/v1/users", content=body.encode(), headers={"Content-Type": "application/json"}
+        )
+
+        assert answer.status_code == 422
+        assert answer.content.isascii()
+        if shown is not None:
+            assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["body", shown]
+
+
+class TestFailingCommit:
+    """A row that breaks a deferred constraint is accepted when written and refused at the commit."""
+
+    @pytest_asyncio.fixture
+    async def family(self, engine: AsyncEngine) -> AsyncIterator[None]:
+        statements = (
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child (parent_id INTEGER NOT NULL"
+            " REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+        yield
+        async with engine.begin() as connection:
+            for table in ("child", "parent"):
+                await connection.execute(text(f"DROP TABLE {table}"))
+
+    @pytest.fixture
+    def app(self, engine: AsyncEngine, family: None) -> FastAPI:
+        router = Router()
+        orphan = text("INSERT INTO child (parent_id) VALUES (424242)")
+
+        @router.post("/orphans", status_code=201)
+        async def create_orphan(db: DbSession) -> dict[str, bool]:
+            await UserRepository(db).create("lost@example.com", PASSWORD_HASH)
+            await db.execute(orphan)
+            return {"created": True}
+
+        app = app_on(engine)
+        app.include_router(router)
+        app.include_router(router, prefix="/api/v1")
+        return app
+
+    @pytest.mark.parametrize("surface", SURFACES)
+    async def test_is_an_error_and_never_an_acknowledged_write(
+        self, client: AsyncClient, db: AsyncSession, surface: str
+    ) -> None:
+        answer = await client.post(f"{surface}/orphans")
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["code"] == "conflict"
+        assert await UserRepository(db).list() == []
+
+    async def test_is_logged_once_as_an_error_without_the_values_of_the_row(
+        self, client: AsyncClient, records: list[dict[str, Any]]
+    ) -> None:
+        answer = await client.post("/orphans")
+
+        assert [record["level"] for record in records] == ["ERROR"]
+        assert records[0]["message"] == "integrity error that no repository translated"
+        assert "IntegrityError" in records[0]["exception"]
+        assert "DETAIL" not in records[0]["exception"]
+        assert "424242" not in records[0]["exception"]
+        assert "IntegrityError" not in answer.text
+
+    async def test_leaves_the_next_request_unharmed(self, client: AsyncClient) -> None:
+        await client.post("/orphans")
+
+        answer = await client.post(
+            "/api/v1/users", json={"email": "lost@example.com", "password": PASSWORD}
+        )
+
+        assert answer.status_code == 201
+
+
+class TestIntegrityErrorNet:
+    """A broken rule that no repository knows is a conflict, and an operator hears of it."""
+
+    @pytest.fixture
+    def app(self, engine: AsyncEngine) -> FastAPI:
+        app = app_on(engine)
+
+        @app.post("/twins")
+        async def create_twins(db: DbSession) -> None:
+            twin = {"id": UUID(UNKNOWN_ID), "hashed_password": MARKER}
+            await db.execute(insert(User).values(email="twin@example.com", **twin))
+            await db.execute(insert(User).values(email="other@example.com", **twin))
+
+        return app
+
+    async def test_is_a_conflict_that_stores_nothing(
+        self, client: AsyncClient, db: AsyncSession
+    ) -> None:
+        answer = await client.post("/twins")
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["details"] == {}
+        assert await UserRepository(db).list() == []
+
+    async def test_is_logged_without_the_values_of_the_row(
+        self, client: AsyncClient, records: list[dict[str, Any]]
+    ) -> None:
+        await client.post("/twins")
+
+        assert [record["level"] for record in records] == ["ERROR"]
+        logged = json.dumps(records)
+        assert "DETAIL" not in logged
+        assert MARKER not in logged
+        assert "twin@example.com" not in logged

@@ -1,0 +1,90 @@
+"""The request id layer alone: which id it takes, what it adds, and that it cleans up."""
+
+from uuid import UUID
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.core.context import request_id_var
+from app.core.middleware.request_id import RequestIdMiddleware, incoming_id
+from tests.unit.core.middleware.asgi import http_scope, ok, other, run
+
+HEADER = b"x-request-id"
+
+
+class TestIncomingId:
+    @pytest.mark.parametrize(
+        "sent", [b"a", b" a ", b"~" * 128, b"<b>", b"it's", bytes(UUID(int=1).hex, "ascii")]
+    )
+    def test_is_taken_if_it_is_printable_and_short(self, sent: bytes) -> None:
+        assert incoming_id(http_scope((HEADER, sent))) == sent.decode()
+
+    def test_with_one_other_character_is_not_taken(self) -> None:
+        around = {code: b"a" + bytes([code]) + b"b" for code in range(256)}
+
+        taken = {code for code, sent in around.items() if incoming_id(http_scope((HEADER, sent)))}
+
+        assert taken == set(range(0x20, 0x7F)) - {ord('"'), ord("\\")}
+
+    @pytest.mark.parametrize("sent", [b"", b" ", b" " * 128, b"a" * 129, b"a\n", b"\na"])
+    def test_without_content_or_with_too_much_is_not_taken(self, sent: bytes) -> None:
+        assert incoming_id(http_scope((HEADER, sent))) is None
+
+    def test_sent_twice_is_not_taken(self) -> None:
+        assert incoming_id(http_scope((HEADER, b"a"), (HEADER, b"a"))) is None
+
+    def test_is_nothing_without_the_header(self) -> None:
+        assert incoming_id(http_scope((b"x-request", b"a"))) is None
+
+
+class TestRequestId:
+    async def test_is_added_to_the_answer_beside_its_own_headers(self) -> None:
+        start, _ = await run(RequestIdMiddleware(ok), http_scope((HEADER, b"mine")))
+
+        assert (b"x-own", b"yes") in start["headers"]
+        assert (HEADER, b"mine") in start["headers"]
+
+    @pytest.mark.parametrize("name", [b"x-request-id", b"X-Request-ID"])
+    async def test_replaces_one_that_an_endpoint_has_set(self, name: bytes) -> None:
+        async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(name, b"x")]})
+
+        sent = await run(RequestIdMiddleware(stubborn), http_scope((HEADER, b"mine")))
+
+        assert sent[0]["headers"] == [(HEADER, b"mine")]
+
+    async def test_is_added_to_an_answer_without_headers(self) -> None:
+        async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 204})
+
+        sent = await run(RequestIdMiddleware(bare), http_scope((HEADER, b"mine")))
+
+        assert sent[0]["headers"] == [(HEADER, b"mine")]
+
+    async def test_is_known_inside_and_forgotten_afterwards(self) -> None:
+        seen = []
+
+        async def looking(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(request_id_var.get())
+
+        await run(RequestIdMiddleware(looking), http_scope((HEADER, b"mine")))
+
+        assert seen == ["mine"]
+        assert request_id_var.get() is None
+
+    async def test_is_forgotten_also_when_everything_fails(self) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await run(RequestIdMiddleware(failing), http_scope((HEADER, b"mine")))
+
+        assert request_id_var.get() is None
+
+    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    async def test_is_not_made_for_what_is_no_http(self, kind: str) -> None:
+        scope = {"type": kind}
+
+        sent = await run(RequestIdMiddleware(other), scope)
+
+        assert sent[0]["scope"] is scope

@@ -1,0 +1,62 @@
+"""The summary line alone: what it says of a request that nobody waited for, and how long it may get."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from app.core.middleware.request_logging import RequestLoggingMiddleware
+from tests.unit.core.middleware.asgi import http_scope, ok, other, run
+
+Lines = Callable[[], list[Any]]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    """The summary lines so far."""
+    caplog.set_level(logging.INFO, "app.request")
+    return lambda: [record for record in caplog.records if record.name == "app.request"]
+
+
+class TestSummaryLine:
+    async def test_is_written_once_with_the_status(self, lines: Lines) -> None:
+        await run(RequestLoggingMiddleware(ok), http_scope(client=("192.0.2.1", 1234)))
+
+        assert [(line.status, line.client, line.method) for line in lines()] == [
+            (200, "192.0.2.1", "GET")
+        ]
+
+    @pytest.mark.parametrize("client", [None, ()])
+    async def test_does_not_need_to_know_the_client(self, lines: Lines, client: Any) -> None:
+        await run(RequestLoggingMiddleware(ok), http_scope(client=client))
+
+        assert [line.client for line in lines()] == [""]
+
+    async def test_of_an_answer_that_never_began_says_499(self, lines: Lines) -> None:
+        async def silent(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+        await run(RequestLoggingMiddleware(silent), http_scope())
+
+        assert [line.status for line in lines()] == [499]
+
+    async def test_is_written_also_when_everything_fails(self, lines: Lines) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            await run(RequestLoggingMiddleware(failing), http_scope())
+
+        assert len(lines()) == 1
+
+    async def test_cuts_a_long_path(self, lines: Lines) -> None:
+        await run(RequestLoggingMiddleware(ok), http_scope(path="/" * 8_000))
+
+        assert [len(line.path) for line in lines()] == [256]
+
+    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    async def test_is_not_for_what_is_no_http(self, lines: Lines, kind: str) -> None:
+        await run(RequestLoggingMiddleware(other), {"type": kind})
+
+        assert lines() == []

@@ -1,0 +1,65 @@
+"""The security headers alone: added where they are missing, never twice."""
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from app.core.middleware.security_headers import DEFAULTS, SecurityHeadersMiddleware
+from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, other, run
+
+
+class Answering:
+    """Sends this start message."""
+
+    def __init__(self, start: Message) -> None:
+        self.start = start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, **self.start})
+
+
+class TestSecurityHeaders:
+    async def test_are_added_to_those_of_the_answer(self) -> None:
+        start, _ = await run(SecurityHeadersMiddleware(ok), http_scope())
+
+        assert headers_of(start) == {
+            b"content-type": b"text/plain",
+            b"x-own": b"yes",
+            **dict(DEFAULTS),
+        }
+
+    @pytest.mark.parametrize("name", [b"cache-control", b"Cache-Control", b"CACHE-CONTROL"])
+    async def test_that_the_endpoint_has_set_are_left_to_it(self, name: bytes) -> None:
+        answering = Answering({"headers": [(name, b"public")]})
+
+        sent = await run(SecurityHeadersMiddleware(answering), http_scope())
+
+        found = [value for key, value in sent[0]["headers"] if key.lower() == b"cache-control"]
+        assert found == [b"public"]
+
+    async def test_are_added_to_an_answer_without_headers(self) -> None:
+        sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
+
+        assert headers_of(sent[0]) == dict(DEFAULTS)
+
+    @pytest.mark.parametrize(
+        ("seconds", "value"), [(0, None), (60, b"max-age=60; includeSubDomains")]
+    )
+    async def test_promise_https_for_as_long_as_the_settings_say(
+        self, seconds: int, value: bytes | None
+    ) -> None:
+        start, _ = await run(SecurityHeadersMiddleware(ok, hsts_seconds=seconds), http_scope())
+
+        assert headers_of(start).get(b"strict-transport-security") == value
+
+    async def test_of_one_application_are_not_those_of_another(self) -> None:
+        SecurityHeadersMiddleware(ok, hsts_seconds=60)
+
+        start, _ = await run(SecurityHeadersMiddleware(ok), http_scope())
+
+        assert b"strict-transport-security" not in headers_of(start)
+
+    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    async def test_are_not_for_what_is_no_http(self, kind: str) -> None:
+        scope = {"type": kind}
+
+        assert (await run(SecurityHeadersMiddleware(other), scope))[0]["scope"] is scope

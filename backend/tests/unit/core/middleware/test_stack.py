@@ -1,0 +1,58 @@
+"""The order of the layers, which decides what sees what."""
+
+import pytest
+
+from app.core.middleware import cors, middleware_stack
+from app.core.middleware.body_limit import BodyLimitMiddleware
+from app.core.middleware.cors import EnvelopeCORSMiddleware
+from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
+from app.core.middleware.request_guard import RequestGuardMiddleware
+from app.core.middleware.request_id import RequestIdMiddleware
+from app.core.middleware.request_logging import RequestLoggingMiddleware
+from app.core.middleware.security_headers import SecurityHeadersMiddleware
+from tests.fixtures.env import make_settings
+
+
+class TestMiddlewareStack:
+    def test_names_the_layers_from_the_outside_in(self) -> None:
+        settings = make_settings(cors_allowed_origins="https://app.example.com")
+
+        layers: list[object] = [layer.cls for layer in middleware_stack(settings)]
+
+        assert layers == [
+            RequestIdMiddleware,
+            RequestLoggingMiddleware,
+            SecurityHeadersMiddleware,
+            EnvelopeCORSMiddleware,
+            ErrorBoundaryMiddleware,
+            RequestGuardMiddleware,
+            BodyLimitMiddleware,
+        ]
+
+    @pytest.mark.parametrize("app_env", ["local", "test"])
+    def test_is_the_same_in_every_environment(self, app_env: str) -> None:
+        production = make_settings(
+            app_env="production",
+            jwt_secret_key="n0t-a-pl4ceh0lder-of-32-bytes!!!x",
+            password_hash_rounds=12,
+        )
+
+        here = [layer.cls for layer in middleware_stack(make_settings(app_env=app_env))]
+
+        assert here == [layer.cls for layer in middleware_stack(production)]
+
+    def test_has_no_cors_layer_without_origins(self) -> None:
+        assert cors(make_settings()) == []
+
+    def test_passes_the_settings_on(self) -> None:
+        settings = make_settings(max_body_bytes=2_048, allowed_hosts="a.example", hsts_seconds=1)
+
+        arguments: dict[str, object] = {}
+        for layer in middleware_stack(settings):
+            arguments |= layer.kwargs
+
+        assert arguments == {
+            "hsts_seconds": 1,
+            "allowed_hosts": ("a.example",),
+            "max_bytes": 2_048,
+        }

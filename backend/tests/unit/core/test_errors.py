@@ -1,0 +1,85 @@
+"""The errors: one status, one code, one message each, and no state shared between two of them."""
+
+import re
+
+import pytest
+
+from app.core import errors
+from app.core.errors import BY_STATUS, AppError, Conflict, PayloadTooLarge, Unauthorized
+
+CONTRACT = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    422: "validation_error",
+    429: "rate_limited",
+    500: "internal_error",
+}
+CLASSES: list[type[AppError]] = list(BY_STATUS.values())
+
+
+class TestTable:
+    @pytest.mark.parametrize(("status", "code"), CONTRACT.items())
+    def test_holds_the_codes_of_the_contract(self, status: int, code: str) -> None:
+        assert BY_STATUS[status].code == code
+
+    def test_at_the_head_of_the_module_is_the_truth(self) -> None:
+        known: list[type[AppError]] = [AppError, *CLASSES]
+        written = re.findall(r"(\w+) +(\d{3}) +(\w+)", errors.__doc__ or "")
+
+        assert {(name, int(status), code) for name, status, code in written} == {
+            (cls.__name__, cls.status, cls.code) for cls in known
+        }
+
+    def test_has_one_class_for_each_status_and_one_code_for_each_class(self) -> None:
+        assert len(CLASSES) == len(AppError.__subclasses__())
+        assert len({cls.code for cls in CLASSES}) == len(CLASSES)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+class TestEveryError:
+    def test_is_a_status_of_its_own_with_a_code_for_programs(self, cls: type[AppError]) -> None:
+        assert 400 <= cls.status < 600
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", cls.code)
+
+    def test_has_a_sentence_for_people(self, cls: type[AppError]) -> None:
+        assert cls().message == str(cls()) == cls.message
+        assert cls.message[0].isupper()
+
+    def test_takes_another_sentence(self, cls: type[AppError]) -> None:
+        assert cls("Another").message == str(cls("Another")) == "Another"
+
+    def test_has_details_and_headers_of_its_own(self, cls: type[AppError]) -> None:
+        details, headers = {"a": 1}, {"X-A": "1"}
+
+        error = cls(details=details, headers=headers)
+        error.details["b"] = 2
+        details["c"] = 3
+
+        assert error.details == {"a": 1, "b": 2}
+        assert cls().details == {}
+        assert "X-A" not in cls().headers
+        assert error.headers == {**cls.headers, "X-A": "1"}
+
+
+class TestHeaders:
+    def test_of_unauthorized_always_hold_a_challenge(self) -> None:
+        assert Unauthorized().headers == {"WWW-Authenticate": "Bearer"}
+        assert Unauthorized(headers={"X-A": "1"}).headers["WWW-Authenticate"] == "Bearer"
+
+    def test_of_a_refused_body_end_the_connection(self) -> None:
+        assert PayloadTooLarge().headers == {"Connection": "close"}
+
+    def test_that_are_given_win(self) -> None:
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+        assert Unauthorized(headers=challenge).headers == challenge
+
+
+def test_error_of_a_fork_inherits_what_it_does_not_say() -> None:
+    class SeatTaken(Conflict):
+        message = "The seat is taken"
+
+    assert (SeatTaken().status, SeatTaken().code) == (409, "conflict")
+    assert SeatTaken().message == "The seat is taken"

@@ -1,0 +1,264 @@
+"""Rendering errors: what an exception means, what the envelope holds, and what an operator is told."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from httpx2 import ASGITransport, AsyncClient
+from sqlalchemy.exc import IntegrityError, OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.core.context import request_id_var
+from app.core.errors import AppError, BadRequest, Conflict, NotFound, ServiceUnavailable
+from app.core.exception_handlers import (
+    as_app_error,
+    error_response,
+    register_exception_handlers,
+    respond,
+)
+
+PRIVATE = "private-text-of-an-exception"
+
+
+@pytest.fixture
+def request_id() -> Iterator[str]:
+    token = request_id_var.set("the-id")
+    yield "the-id"
+    request_id_var.reset(token)
+
+
+def envelope(error: AppError) -> dict[str, Any]:
+    inner: dict[str, Any] = json.loads(bytes(error_response(error).body))["error"]
+    return inner
+
+
+class TestMeaning:
+    @pytest.mark.parametrize(
+        "exc",
+        [
+            RuntimeError(PRIVATE),
+            KeyError(PRIVATE),
+            OSError(PRIVATE),
+            ExceptionGroup("x", [OSError()]),
+        ],
+    )
+    def test_of_anything_unknown_is_an_internal_error_without_its_text(
+        self, exc: Exception
+    ) -> None:
+        error = as_app_error(exc)
+
+        assert (error.status, error.code) == (500, "internal_error")
+        assert PRIVATE not in error.message + str(error.details)
+
+    def test_of_an_error_of_ours_is_itself(self) -> None:
+        error = NotFound("There is no such user")
+
+        assert as_app_error(error) is error
+
+    def test_of_a_client_that_went_away_is_a_bad_request(self) -> None:
+        assert isinstance(as_app_error(ClientDisconnect()), BadRequest)
+
+    def test_of_every_registered_status_has_a_code_and_a_sentence(self) -> None:
+        for status in HTTPStatus:
+            error = as_app_error(HTTPException(status))
+
+            assert error.status == status
+            assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
+            assert error.message
+
+    def test_of_an_http_exception_keeps_its_headers(self) -> None:
+        error = as_app_error(HTTPException(429, headers={"Retry-After": "7"}))
+
+        assert error.headers == {"Retry-After": "7"}
+
+    def test_of_an_http_exception_adds_the_headers_of_its_status(self) -> None:
+        assert as_app_error(HTTPException(401)).headers == {"WWW-Authenticate": "Bearer"}
+
+
+class TestValidationDetails:
+    def details(self, *errors: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = as_app_error(RequestValidationError(errors)).details["errors"]
+        return found
+
+    def test_hold_place_message_and_type_alone(self) -> None:
+        error = {
+            "loc": ("body", "items", 3, "name"),
+            "msg": "Field required",
+            "type": "missing",
+            "input": PRIVATE,
+            "ctx": {"error": ValueError(PRIVATE)},
+            "url": "https://errors.example",
+        }
+
+        assert self.details(error) == [
+            {"loc": ["body", "items", 3, "name"], "msg": "Field required", "type": "missing"}
+        ]
+
+    @pytest.mark.parametrize(
+        ("problems", "shown"), [(0, 0), (1, 1), (20, 20), (21, 20), (5_000, 20)]
+    )
+    def test_are_at_most_twenty(self, problems: int, shown: int) -> None:
+        errors = [{"loc": ("body", n), "msg": "wrong", "type": "x"} for n in range(problems)]
+
+        assert len(self.details(*errors)) == shown
+
+    @pytest.mark.parametrize(
+        ("name", "shown"), [("n" * 64, "n" * 64), ("n" * 65, "n" * 64 + "..."), ("", "")]
+    )
+    def test_cut_a_long_name(self, name: str, shown: str) -> None:
+        error = {"loc": ("body", name), "msg": "wrong", "type": "x"}
+
+        assert self.details(error)[0]["loc"] == ["body", shown]
+
+
+class TestEnvelope:
+    def test_has_four_members_in_their_order(self, request_id: str) -> None:
+        assert envelope(Conflict(details={"a": 1})) == {
+            "code": "conflict",
+            "message": Conflict.message,
+            "request_id": request_id,
+            "details": {"a": 1},
+        }
+        assert list(envelope(Conflict())) == ["code", "message", "request_id", "details"]
+
+    def test_has_a_request_id_that_is_text_also_outside_of_a_request(self) -> None:
+        assert envelope(Conflict())["request_id"] == ""
+
+    def test_has_details_that_are_an_object_also_when_there_are_none(self) -> None:
+        assert envelope(Conflict())["details"] == {}
+
+    @pytest.mark.parametrize("name", ["é", "\ud800", "\0", "\x1b", "🐎", "\u2028", "</script>"])
+    def test_is_ascii_whatever_it_holds(self, name: str) -> None:
+        response = error_response(Conflict(name, details={name: name}))
+
+        assert bytes(response.body).isascii()
+        assert json.loads(bytes(response.body))["error"]["details"] == {name: name}
+
+    @pytest.mark.parametrize(
+        "value", [UUID(int=7), datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.5"), {1}, object]
+    )
+    def test_writes_what_json_does_not_know_as_text(self, value: object) -> None:
+        assert envelope(Conflict(details={"value": value}))["details"] == {"value": str(value)}
+
+    def test_is_json_with_the_status_and_the_headers_of_the_error(self) -> None:
+        response = error_response(ServiceUnavailable())
+
+        assert response.status_code == 503
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Retry-After"] == "1"
+
+    @pytest.mark.parametrize("status", [204, 304])
+    def test_is_left_out_where_no_body_is_allowed(self, status: int) -> None:
+        response = error_response(as_app_error(HTTPException(status, headers={"ETag": '"1"'})))
+
+        assert response.status_code == status
+        assert response.body == b""
+        assert "Content-Length" not in response.headers
+        assert response.headers["ETag"] == '"1"'
+
+
+class TestOperator:
+    """What ``respond`` tells in the log."""
+
+    @pytest.fixture(autouse=True)
+    def everything(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+
+    def test_hears_nothing_of_errors_of_clients(self, caplog: pytest.LogCaptureFixture) -> None:
+        for exc in (NotFound(), HTTPException(418), RequestValidationError([]), ClientDisconnect()):
+            respond(exc)
+
+        assert caplog.records == []
+
+    def test_gets_a_traceback_of_an_unknown_error(self, caplog: pytest.LogCaptureFixture) -> None:
+        exc = RuntimeError(PRIVATE)
+
+        respond(exc)
+
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert caplog.records[0].exc_info == (RuntimeError, exc, None)
+
+    @pytest.mark.parametrize("status", [500, 502, 599])
+    def test_gets_a_traceback_of_a_deliberate_server_error(
+        self, caplog: pytest.LogCaptureFixture, status: int
+    ) -> None:
+        respond(HTTPException(status, "x"))
+
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    def test_gets_one_line_with_the_cause_when_something_is_away(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        respond(OperationalError("SELECT 1", None, ConnectionRefusedError("refused " * 100)))
+
+        record: Any = caplog.records[0]
+        assert [found.levelname for found in caplog.records] == ["WARNING"]
+        assert record.exc_info is None
+        assert record.cause.startswith("ConnectionRefusedError: refused")
+        assert len(record.cause) <= 300
+
+    def test_hears_of_a_rule_that_no_repository_knew(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        response = respond(IntegrityError("INSERT", None, ValueError(PRIVATE)))
+
+        assert response.status_code == 409
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert PRIVATE.encode() not in bytes(response.body)
+
+
+class TestRegistration:
+    @pytest.mark.parametrize(
+        ("exc", "status"),
+        [
+            (NotFound(), 404),
+            (HTTPException(410), 410),
+            (RequestValidationError([]), 422),
+            (IntegrityError("INSERT", None, ValueError()), 409),
+            (OperationalError("SELECT 1", None, OSError()), 503),
+            (RuntimeError(PRIVATE), 500),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    async def test_gives_the_envelope_to_every_error_of_a_plain_application(
+        self, exc: Exception, status: int
+    ) -> None:
+        app = FastAPI()
+        register_exception_handlers(app)
+
+        @app.get("/")
+        async def fail() -> None:
+            raise exc
+
+        transport = ASGITransport(app, raise_app_exceptions=False)
+        async with AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.get("/")
+
+        assert answer.status_code == status
+        assert list(answer.json()["error"]) == ["code", "message", "request_id", "details"]
+        assert PRIVATE not in answer.text
+
+    @pytest.mark.parametrize("root_path", ["", "/prefix"])
+    async def test_names_every_method_of_a_path(self, root_path: str) -> None:
+        app = FastAPI()
+        register_exception_handlers(app)
+        app.add_api_route("/a/{b}", lambda: None, methods=["GET"])
+        app.add_api_route("/a/b", lambda: None, methods=["PUT"])
+        app.add_api_route("/a", lambda: None, methods=["DELETE"])
+
+        transport = ASGITransport(app, root_path=root_path)
+        async with AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.post(f"{root_path}/a/b")
+
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == "GET, HEAD, PUT"

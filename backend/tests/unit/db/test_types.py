@@ -1,0 +1,65 @@
+"""Column types and keys."""
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy.dialects import sqlite
+
+from app.db.types import UtcDateTime, utc_now, uuid7
+
+DIALECT = sqlite.dialect()
+
+
+class TestUuid7:
+    def test_has_version_7_and_the_rfc_variant(self) -> None:
+        key = uuid7()
+
+        assert key.version == 7
+        assert key.variant == "specified in RFC 4122"
+
+    def test_begins_with_the_milliseconds_of_now(self) -> None:
+        before = time.time_ns() // 1_000_000
+        key = uuid7()
+        after = time.time_ns() // 1_000_000
+
+        assert before <= key.int >> 80 <= after
+
+    def test_keys_of_later_milliseconds_sort_later(self) -> None:
+        keys = []
+        for _ in range(20):
+            keys.append(uuid7())
+            time.sleep(0.002)
+
+        assert keys == sorted(keys)
+
+    def test_does_not_repeat(self) -> None:
+        assert len({uuid7() for _ in range(10_000)}) == 10_000
+
+
+class TestUtcDateTime:
+    def test_converts_to_utc_on_the_way_in(self) -> None:
+        local = datetime(2026, 1, 5, 12, tzinfo=timezone(timedelta(hours=2)))
+
+        bound = UtcDateTime().process_bind_param(local, DIALECT)
+
+        assert bound == datetime(2026, 1, 5, 10, tzinfo=UTC)
+        assert bound.tzinfo is UTC
+
+    def test_refuses_a_naive_time(self) -> None:
+        naive = datetime(2026, 1, 5)  # noqa: DTZ001  the point of the test
+
+        with pytest.raises(ValueError, match="time zone"):
+            UtcDateTime().process_bind_param(naive, DIALECT)
+
+    def test_is_aware_on_the_way_out_also_where_the_database_forgot(self) -> None:
+        naive = datetime(2026, 1, 5, 10)  # noqa: DTZ001  what SQLite returns
+
+        assert UtcDateTime().process_result_value(naive, DIALECT) == naive.replace(tzinfo=UTC)
+
+    def test_null_stays_null(self) -> None:
+        assert UtcDateTime().process_bind_param(None, DIALECT) is None
+        assert UtcDateTime().process_result_value(None, DIALECT) is None
+
+    def test_now_is_aware(self) -> None:
+        assert utc_now().utcoffset() == timedelta(0)
