@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.models.user import User
 from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.surface import BODY_LIMIT, CALLS, Call, app_on, with_broken_routes
+from tests.fixtures.surface import BODY_LIMIT, Call, app_on, calls_on, named, with_broken_routes
 
 GOOD = "https://app.example.com"
 ALSO_GOOD = "http://localhost:3000"
@@ -67,7 +67,7 @@ def grants(answer: Response) -> list[str]:
 
 
 class TestByDefault:
-    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
     async def test_no_origin_is_granted_anything(
         self, closed: AsyncClient, ada: User, call: Call
     ) -> None:
@@ -84,7 +84,7 @@ class TestByDefault:
 
 
 class TestAllowedOrigin:
-    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
     async def test_may_read_every_answer_errors_too(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:

@@ -13,7 +13,15 @@ from app.models.user import User
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.live import live
-from tests.fixtures.surface import BODY_LIMIT, CALLS, Call, app_on, with_broken_routes
+from tests.fixtures.surface import (
+    BODY_LIMIT,
+    CALLS,
+    Call,
+    app_on,
+    calls_on,
+    named,
+    with_broken_routes,
+)
 
 EXPECTED = {
     "X-Content-Type-Options": "nosniff",
@@ -51,7 +59,7 @@ class TestEveryAnswer:
         for name in (HSTS, "Server", "X-Powered-By"):
             assert name not in answer.headers
 
-    @pytest.mark.parametrize("call", CALLS)
+    @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
     async def test_promises_https_where_the_settings_do(
         self, over_https: AsyncClient, ada: User, call: Call
     ) -> None:
