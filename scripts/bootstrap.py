@@ -34,16 +34,23 @@ def main() -> None:
             "The virtual environment could not be made (Debian keeps venv in python3-venv).",
         )
     stamp = environment / f"installed-{lock.stem}"
-    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    wanted = fingerprint(lock)
     is_done = stamp.exists() and stamp.read_text().strip() == wanted
     if not is_done and not (active and has_everything(python, lock)):
         install(python, lock)
         stamp.write_text(f"{wanted}\n")
+        if lock is LOCKS["dev"]:  # what run needs is part of it, in the same versions
+            run = LOCKS["run"]
+            stamp.with_name(f"installed-{run.stem}").write_text(f"{fingerprint(run)}\n")
     print(python.as_posix())
 
 
 def python_of(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def fingerprint(lock: Path) -> str:
+    return hashlib.sha256(lock.read_bytes()).hexdigest()
 
 
 def has_everything(python: Path, lock: Path) -> bool:

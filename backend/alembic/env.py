@@ -25,10 +25,13 @@ def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[Fal
 
 def run(connection: Connection) -> None:
     take_migration_lock(connection)
+    if given is None:
+        connection.commit()  # the lock stays; the migrations begin a transaction of their own
     context.configure(
         connection=connection,
         target_metadata=target_metadata,
         render_as_batch=connection.dialect.name == "sqlite",
+        transactional_ddl=True,
         render_item=render_item,
         compare_server_default=True,
     )
@@ -39,7 +42,7 @@ def run(connection: Connection) -> None:
 async def migrate() -> None:
     engine = build_migration_engine(get_settings())
     try:
-        async with engine.begin() as connection:
+        async with engine.connect() as connection:
             await connection.run_sync(run)
     finally:
         await engine.dispose()

@@ -1,5 +1,6 @@
 """Types of single settings: how people write them, what they may be, and the one form they become."""
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,6 +12,9 @@ POSTGRESQL = dict.fromkeys(
     "postgresql",
 )
 SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
+# Hosts, each with a port if it likes: PostgreSQL takes several, a socket or SQLite has none.
+HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[^:,\[\]]*)(:[0-9]{1,5})?"
+ADDRESSES = re.compile(f"{HOST_AND_PORT}(,{HOST_AND_PORT})*")
 REDIS = {"redis": "redis", "rediss": "rediss"}
 
 
@@ -43,6 +47,8 @@ def _spelled(schemes: dict[str, str]) -> AfterValidator:
         if not separator or scheme not in schemes:
             names = ", ".join(f"{name}://" for name in schemes)
             raise ValueError(f"must start with one of {names}")
+        if not ADDRESSES.fullmatch(rest.partition("/")[0].rpartition("@")[2]):
+            raise ValueError("must name hosts and ports such as db.example.com:5432")
         return SecretStr(f"{schemes[scheme]}://{rest}")
 
     return AfterValidator(normalise)

@@ -39,14 +39,15 @@ def build_migration_engine(settings: Settings) -> AsyncEngine:
 
 
 def take_migration_lock(connection: Connection) -> None:
-    """Wait until no other migrator works on this database, until the transaction ends.
+    """Wait until no other migrator works on this database; theirs then until the connection closes.
 
-    PostgreSQL: an advisory lock. SQLite: the write lock, which its transaction already holds.
+    PostgreSQL: an advisory lock of the session, so that a migration may leave its transaction
+    (``autocommit_block``). SQLite: the write lock, which its transaction already holds.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        connection.execute(text(f"SET lock_timeout = '{WAIT_SECONDS}s'"))
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from starlette.requests import Request
 
 from app.core.config import Settings
@@ -135,6 +135,10 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite{path}",
         connect_args={"timeout": settings.database_lock_timeout_seconds},
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_pool_timeout_seconds,
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", _set_pragmas)

@@ -1,6 +1,8 @@
 """Migrations: up and down and up again give one schema, it is the models', and migrators wait in line."""
 
 import asyncio
+import os
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from app.db.migrations import build_migration_engine
 from tests.fixtures.db import (
     WORKER,
     alembic_config,
+    drop_postgres,
     is_postgres,
     recreate_postgres,
 )
@@ -23,13 +26,16 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.server import server_environment
 
 MIGRATORS = 5
+ALEMBIC_INI = PROJECT_ROOT / "backend" / "alembic.ini"
 
 
 @pytest_asyncio.fixture
 async def empty_url(tmp_path: Path) -> AsyncIterator[str]:
     """A database without a single table."""
     if is_postgres():
-        yield await recreate_postgres(f"migrations_{WORKER or 'only'}_test")
+        name = f"migrations_{WORKER}{os.getpid()}_test"
+        yield await recreate_postgres(name)
+        await drop_postgres(name)
     else:
         yield f"sqlite:///{(tmp_path / 'folder' / 'migrations_test.sqlite3').as_posix()}"
 
@@ -64,10 +70,10 @@ def schema(connection: Connection) -> object:
     }
 
 
-async def alembic(url: str, *arguments: str) -> tuple[int, str]:
+async def alembic(url: str, *arguments: str, ini: Path = ALEMBIC_INI) -> tuple[int, str]:
     """The alembic command line in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "alembic", "-c", str(PROJECT_ROOT / "backend" / "alembic.ini")),
+        *(sys.executable, "-m", "alembic", "-c", str(ini)),
         *arguments,
         env=server_environment(DATABASE_URL=url),
         stdout=asyncio.subprocess.PIPE,
@@ -140,3 +146,21 @@ async def test_a_missing_database_url_is_one_clear_sentence() -> None:
 @pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "backend/alembic/versions").glob("*.py")))
 def test_history_does_not_import_the_application(path: Path) -> None:
     assert "from app" not in path.read_text()
+
+
+@pytest.mark.skipif(not is_postgres(), reason="SQLite builds no index concurrently")
+async def test_a_migration_may_leave_its_transaction(empty_url: str, tmp_path: Path) -> None:
+    """CREATE INDEX CONCURRENTLY is refused inside one; autocommit_block() is Alembic's way out."""
+    shutil.copytree(PROJECT_ROOT / "backend" / "alembic", tmp_path / "alembic")
+    shutil.copy(PROJECT_ROOT / "backend" / "alembic.ini", tmp_path)
+    (tmp_path / "alembic" / "versions" / "concurrently.py").write_text(
+        "from alembic import op\n"
+        "revision, down_revision = 'concurrently', '0002'\n"
+        "def upgrade() -> None:\n"
+        "    with op.get_context().autocommit_block():\n"
+        "        op.create_index('ix_try', 'users', ['created_at'], postgresql_concurrently=True)\n"
+    )
+
+    code, output = await alembic(empty_url, "upgrade", "head", ini=tmp_path / "alembic.ini")
+
+    assert code == 0, output

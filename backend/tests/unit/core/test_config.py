@@ -45,6 +45,8 @@ class TestSettings:
             ("cors_allowed_origins", "https://example.com/path"),
             ("database_url", "mysql://localhost/app"),
             ("database_url", "no url"),
+            ("database_url", "postgresql://app@db:port/app"),
+            ("database_url", "postgresql://app:se:cret@db:54x/app"),
             ("redis_url", "http://localhost"),
         ],
     )
@@ -63,6 +65,8 @@ class TestSettings:
             ("postgresql://localhost/app", "postgresql"),
             ("postgresql+asyncpg://localhost/app", "postgresql"),
             ("postgresql+psycopg2://localhost/app", "postgresql"),
+            ("postgresql://ada:p:w@one:5432,[::1]:5433,two/app?sslmode=require", "postgresql"),
+            ("postgresql:///app?host=/run/postgresql", "postgresql"),
             ("sqlite:///app.db", "sqlite"),
             ("sqlite+aiosqlite:///app.db", "sqlite"),
         ],
