@@ -142,7 +142,18 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", _set_pragmas)
+    event.listen(engine.sync_engine, "handle_error", _discard_failed_commit)
     return engine
+
+
+def _discard_failed_commit(context: ExceptionContext) -> None:
+    """SQLite keeps a transaction open whose COMMIT it refused: its next user would commit it after all.
+
+    So that connection is closed, which rolls back. A commit is what fails without a statement.
+    """
+    if context.statement is None and context.connection is not None:
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
 
 
 def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -67,6 +67,13 @@ class TestPage:
         assert url == [f"{root}/openapi.json"]
         assert schema.json()["openapi"].startswith("3.")
 
+    async def test_is_dressed_and_started_without_another_host(self, client: AsyncClient) -> None:
+        style = await client.get("/docs/assets/swagger-ui.css")
+        script = await client.get("/docs/assets/start.js")
+
+        assert re.findall(r"@import|url\((?!['\"]?data:)", style.text) == []
+        assert "//" not in script.text
+
     async def test_has_no_script_of_its_own(self, client: AsyncClient) -> None:
         page = await client.get("/docs")
 
