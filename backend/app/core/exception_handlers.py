@@ -114,7 +114,7 @@ def error_response(error: AppError, request_id: str | None = None) -> Response:
         }
     }
     # str: an id or a time in the details must not turn this error into another one.
-    content = json.dumps(envelope, default=str).encode("ascii")
+    content = json.dumps(envelope, default=str, separators=(",", ":")).encode("ascii")
     return Response(content, error.status, error.headers, media_type="application/json")
 
 
