@@ -23,8 +23,8 @@ help: ## List the targets
 run: ## Serve on http://127.0.0.1:8000 with reload (PORT=8001 for another port)
 	@$(RUN) scripts/run.py
 
-test: ## Run the tests (args="-k login" for some of them)
-	@$(DEV) -m pytest $(args)
+test: ## Run the tests, on every core (args="-k login" for some of them, args="-n 0" in one process)
+	@$(DEV) -m pytest -n auto $(args)
 
 lint: ## Check format, imports, types and layers; changes nothing
 	@$(DEV) -m black --check --quiet backend scripts && "$$py" -m isort --check-only --quiet backend scripts \

@@ -54,7 +54,6 @@ def name_what_is_unwise(settings: Settings) -> None:
 
 def operation_id(route: APIRoute) -> str:
     """v1_users_read_me, legacy_auth_login: stable names for generated clients."""
-    parts = [part for part in route.path_format.split("/") if part and "{" not in part]
-    version = parts[1] if parts[0] == "api" else "legacy"
-    area = parts[2] if parts[0] == "api" else parts[0]
-    return f"{version}_{area}_{route.name}"
+    named = [part for part in route.path_format.split("/") if part and "{" not in part]
+    version, *rest = named[1:] if named[:1] == ["api"] and named[1:] else ["legacy", *named]
+    return "_".join([version, *rest[:1], route.name])

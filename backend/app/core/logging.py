@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 from datetime import UTC, datetime
@@ -20,6 +21,11 @@ from app.core.context import request_id_var
 QUEUE_SIZE = 10_000
 BATCH = 500
 FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of the process
+
+DETAIL = re.compile(
+    r"DETAIL:.*?(?=\n\[SQL: |\n\(Background on |\n\nThe above exception |\n\nDuring handling |\Z)",
+    re.DOTALL,
+)
 
 STANDARD_ATTRIBUTES: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__
@@ -73,9 +79,11 @@ def printable(text: str) -> str:
 
 
 def without_detail(traceback: str) -> str:
-    """PostgreSQL puts the values of a failing row behind ``DETAIL:``; they stay out of the log."""
-    lines = traceback.splitlines()
-    return "\n".join(line for line in lines if not line.lstrip().startswith("DETAIL:"))
+    """PostgreSQL puts the values of a failing row behind ``DETAIL:``; they stay out of the log.
+
+    A value may go over several lines, so everything is dropped up to what SQLAlchemy or Python says next.
+    """
+    return DETAIL.sub("DETAIL: (not logged)", traceback)
 
 
 class QueuedHandler(logging.Handler):

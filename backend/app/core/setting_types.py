@@ -12,6 +12,7 @@ POSTGRESQL = dict.fromkeys(
     "postgresql",
 )
 SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
+HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
 # Hosts, each with a port if it likes: PostgreSQL takes several, a socket or SQLite has none.
 HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[^:,\[\]]*)(:[0-9]{1,5})?"
 ADDRESSES = re.compile(f"{HOST_AND_PORT}(,{HOST_AND_PORT})*")
@@ -26,9 +27,8 @@ def _split(value: object) -> object:
 
 
 def _host(value: str) -> str:
-    name = value.removeprefix("*.")
-    if not name or not name.isascii() or any(char in name for char in "/:*@ "):
-        raise ValueError("must be a host name such as api.example.com or *.example.com")
+    if not HOST_NAME.fullmatch(value):
+        raise ValueError("must be a host such as api.example.com, *.example.com or [::1]")
     return value.lower()
 
 

@@ -98,8 +98,8 @@ class TestCreateSuperuser:
 
 
 class TestCheck:
-    async def test_a_local_configuration_would_not_start_in_production(self) -> None:
-        done = await cli("check", APP_ENV="local", PASSWORD_HASH_ROUNDS="12")
+    async def test_a_configuration_for_tests_would_not_start_in_production(self) -> None:
+        done = await cli("check", PASSWORD_HASH_ROUNDS="12")
 
         assert done.exit_code == 1
         assert done.stderr.splitlines() == ["error: JWT_SECRET_KEY is required"]

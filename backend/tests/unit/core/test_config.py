@@ -77,9 +77,9 @@ class TestSettings:
         assert make_settings(database_url=spelling).database_dialect == dialect
 
     def test_split_lists_at_commas(self) -> None:
-        settings = make_settings(allowed_hosts="api.example.com, *.example.org,")
+        settings = make_settings(allowed_hosts="api.example.com, *.example.org, [::1],")
 
-        assert settings.allowed_hosts == ("api.example.com", "*.example.org")
+        assert settings.allowed_hosts == ("api.example.com", "*.example.org", "[::1]")
 
     def test_take_the_default_for_an_empty_value(self) -> None:
         assert make_settings(database_pool_size="", jwt_issuer="").database_pool_size == 10

@@ -88,7 +88,7 @@ class TestJsonFormatter:
         assert json.loads(line)["message"] == hostile
 
     def test_writes_a_traceback_without_the_values_of_a_database_row(self) -> None:
-        message = "broken\nDETAIL:  Key (email)=(marker) exists."
+        message = "broken\nDETAIL:  Key (note)=(marker\nmarker) exists.\n[SQL: INSERT]"
         try:
             raise ValueError(message)
         except ValueError:
@@ -98,6 +98,7 @@ class TestJsonFormatter:
         exception = json.loads(JsonFormatter().format(failed))["exception"]
 
         assert "ValueError: broken" in exception
+        assert "[SQL: INSERT]" in exception
         assert "marker" not in exception
 
 
