@@ -150,7 +150,7 @@ class TestQueuedHandler:
                 if "records dropped" in line:
                     break
 
-        assert json.loads(line)["dropped"] == handler.dropped
+        assert 0 < json.loads(line)["dropped"] <= handler.dropped
 
     def test_can_be_used_by_a_signal_handler_that_interrupts_it(self, pipe: Pipe) -> None:
         handler = pipe.handler(size=1_000_000)
