@@ -7,7 +7,6 @@ folder, with the default settings of production, and prints one line for each fi
 import http.client
 import json
 import os
-import resource
 import socket
 import statistics
 import subprocess
@@ -189,7 +188,7 @@ def resident_mib(pid: int) -> float:
         ).stdout
         return int(output) / 1024
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -54,7 +54,7 @@ def main() -> None:
 
 def chosen_port() -> int:
     wanted = os.environ.get("PORT") or "8000"
-    if not wanted.isdigit() or not 0 < int(wanted) <= LAST_PORT:
+    if not (wanted.isascii() and wanted.isdigit()) or not 0 < int(wanted) <= LAST_PORT:
         sys.exit(f"PORT must be a number from 1 to {LAST_PORT}, not {wanted!r}.")
     return int(wanted)
 
@@ -82,8 +82,9 @@ def migrate() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        sys.exit(f"The database could not be migrated: {' '.join(reason)}")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        reasons = [line for line in said if not line.startswith("(Background on this error")]
+        sys.exit(f"The database could not be migrated: {' '.join(reasons[-1:])}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The use cases of identity, each a function that both API surfaces and the command line call."""
+"""The use cases of identity, each a function that both API surfaces call."""
 
 import logging
 

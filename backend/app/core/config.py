@@ -25,6 +25,7 @@ LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-l
 # RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
 JWT_SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PRODUCTION_HASH_ROUNDS_MIN = 10
+PASSWORD_FLOOR = 8  # characters; PASSWORD_MIN_LENGTH may ask for more
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "password")
 
 
@@ -116,7 +117,7 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = Field(None, description="iss to issue and to require.")
     jwt_audience: str | None = Field(None, description="aud to issue and to require.")
     password_min_length: int = Field(
-        8, ge=8, le=64, description="Fewest characters of a new password."
+        PASSWORD_FLOOR, ge=PASSWORD_FLOOR, le=64, description="Fewest characters of a new password."
     )
     password_hash_rounds: int = Field(
         12, ge=4, le=16, description="bcrypt cost, a power of two. At least 10 in production."
@@ -234,3 +235,5 @@ def get_settings() -> Settings:
         return Settings(_env_file=env_file())
     except ValidationError as error:
         raise ConfigurationError(f"Configuration error: {'; '.join(describe(error))}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("Configuration error: .env is not UTF-8 text") from None

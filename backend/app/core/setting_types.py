@@ -49,6 +49,10 @@ def _spelled(schemes: dict[str, str]) -> AfterValidator:
             raise ValueError(f"must start with one of {names}")
         if not ADDRESSES.fullmatch(rest.partition("/")[0].rpartition("@")[2]):
             raise ValueError("must name hosts and ports such as db.example.com:5432")
+        if schemes[scheme] == "sqlite" and rest.strip("/") in {"", ":memory:"}:
+            raise ValueError(
+                "must name a file: in memory, every connection has a database of its own"
+            )
         return SecretStr(f"{schemes[scheme]}://{rest}")
 
     return AfterValidator(normalise)

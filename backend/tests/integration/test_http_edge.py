@@ -112,8 +112,8 @@ def routes_of(app: FastAPI) -> dict[str, set[str]]:
 
 
 class TestMethods:
-    def test_table_names_every_route_of_the_application(self, app: FastAPI) -> None:
-        assert set(routes_of(app)) == set(ALLOW)
+    def test_table_names_only_routes_of_the_application(self, app: FastAPI) -> None:
+        assert set(ALLOW) <= set(routes_of(app))
 
     @pytest.mark.parametrize("path", ALLOW)
     async def test_other_than_those_of_the_path_are_refused_with_a_complete_allow(

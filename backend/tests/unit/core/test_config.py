@@ -45,6 +45,8 @@ class TestSettings:
             ("cors_allowed_origins", "https://example.com/path"),
             ("database_url", "mysql://localhost/app"),
             ("database_url", "no url"),
+            ("database_url", "sqlite://"),
+            ("database_url", "sqlite:///:memory:"),
             ("database_url", "postgresql://app@db:port/app"),
             ("database_url", "postgresql://app:se:cret@db:54x/app"),
             ("redis_url", "http://localhost"),
@@ -245,6 +247,15 @@ class TestGetSettings:
         monkeypatch.delenv("APP_ENV")
 
         assert (get_settings().jwt_issuer, get_settings().jwt_audience) == ("quoted name", "plain")
+
+    def test_says_in_one_line_that_the_env_file_is_not_utf_8(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (root / ".env").write_bytes("JWT_ISSUER=me".encode("utf-16"))
+        monkeypatch.delenv("APP_ENV")
+
+        with pytest.raises(ConfigurationError, match=r"\.env is not UTF-8 text"):
+            get_settings()
 
     def test_names_every_wrong_variable_and_no_value(
         self, root: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-State = Literal["ok", "error"]
+from app.core.readiness import State
 
 
 class Health(BaseModel):

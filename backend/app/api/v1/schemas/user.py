@@ -8,10 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.auth.emails import canonical_email
 from app.auth.policy import PASSWORD_MAX_LENGTH
+from app.core.config import PASSWORD_FLOOR
 from app.core.inputs import SafeStr
 from app.models.user import EMAIL_MAX_LENGTH
-
-PASSWORD_MIN_LENGTH = 8  # the floor; PASSWORD_MIN_LENGTH may ask for more
 
 Email = Annotated[
     SafeStr,
@@ -25,7 +24,7 @@ class UserCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     email: Email
-    password: Annotated[Password, Field(min_length=PASSWORD_MIN_LENGTH)]
+    password: Annotated[Password, Field(min_length=PASSWORD_FLOOR)]
 
 
 class UserPublic(BaseModel):
