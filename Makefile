@@ -15,7 +15,7 @@ ALEMBIC = -m alembic -c backend/alembic.ini
 
 export PYTHONPATH := backend
 
-.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench lock
+.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench redis-faults cache-crosstalk lock
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,12 @@ check: ## Judge the configuration as production would
 
 bench: ## Measure start, memory and a login flood against what is promised
 	@$(RUN) scripts/bench.py
+
+redis-faults: ## Break Redis behind a running server and measure what clients notice (args=--quick)
+	@$(DEV) scripts/redis_faults.py $(args)
+
+cache-crosstalk: ## Look for an answer that reached the wrong user, with every cache on (args="--requests 20000")
+	@$(DEV) scripts/cache_crosstalk.py $(args)
 
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(DEV) scripts/lock.py

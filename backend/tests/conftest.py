@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.fastapi_app",
     "tests.fixtures.auth",
     "tests.fixtures.redis",
+    "tests.fixtures.cache",
     "tests.fixtures.server",
     "tests.fixtures.faults",
 ]

@@ -7,13 +7,14 @@ from fastapi import Depends
 from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import Request
 
+from app.auth.caller import load_caller
 from app.auth.jwt import decode_token, invalid_token
+from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
 from app.core.inputs import CanonicalUuid
 from app.core.resources import AppSettings
 from app.db.session import DbSession
 from app.models.user import User
-from app.repositories.user import UserRepository
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,11 @@ async def get_current_user(
     token: Annotated[str | None, Depends(oauth2_scheme)],
     settings: AppSettings,
     db: DbSession,
+    cache: UserCache,
 ) -> User:
     """The active account that the bearer token names, read from the database on every request.
+
+    With AUTH_USER_CACHE_ENABLED it may come from the cache: see backend/docs/CACHING.md for what that costs.
 
     Raises ``Unauthorized`` without a token, for any token that is not valid now, and for an account
     that is gone or inactive; ``BadRequest`` for more than one Authorization header.
@@ -39,7 +43,8 @@ async def get_current_user(
         raise Unauthorized
     # Not ``token``, which FastAPI has trimmed: one token has one spelling.
     claims = decode_token(sent[0].partition(" ")[2], settings=settings)
-    user = await UserRepository(db).get_by_id(claims.user_id)
+    ttl_seconds = settings.auth_user_cache_ttl_seconds
+    user = await load_caller(db, cache, claims.user_id, ttl_seconds)
     if user is None or not user.is_active:
         raise invalid_token()
     return user

@@ -11,6 +11,7 @@ from app.auth.policy import check_new_password
 from app.core.bounded_executor import BoundedExecutor
 from app.core.config import Settings
 from app.core.errors import Unauthorized
+from app.db.after_commit import note_change
 from app.models.user import User
 from app.repositories.user import UserRepository
 
@@ -60,6 +61,7 @@ async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
     """Store ``renewed``, unless the account was deleted or got another password since it was read."""
     unchanged = (User.id == user.id) & (User.hashed_password == user.hashed_password)
     await db.execute(update(User).where(unchanged).values(hashed_password=renewed))
+    note_change(db, user)
 
 
 async def _find(db: AsyncSession, email: str) -> User | None:

@@ -1,18 +1,21 @@
 """The composition root: names the parts of the application in order and does none of their work."""
 
 import logging
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from app.api.router import router as legacy_router
 from app.api.v1.router import router as v1_router
+from app.auth.identify import verified_user
 from app.core.config import Settings, get_settings
 from app.core.docs import router as docs_router
 from app.core.exception_handlers import register_exception_handlers
 from app.core.logging import configure_logging
 from app.core.middleware import middleware_stack
-from app.core.resources import attach_resources, lifespan
+from app.core.rate_limit.middleware import RateLimitScope
+from app.core.resources import attach_resources, build_resources, lifespan
 from app.db.session import attach_database
 
 logger = logging.getLogger(__name__)
@@ -26,6 +29,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or get_settings()
     configure_logging(settings)
     name_what_is_unwise(settings)
+    resources = build_resources(settings)
     app = FastAPI(
         title=settings.app_name,
         docs_url=None,
@@ -33,17 +37,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=middleware_stack(settings),
+        middleware=middleware_stack(settings, resources, rate_limit_scope(settings)),
         generate_unique_id_function=operation_id,
     )
-    attach_resources(app, settings)
-    attach_database(app, settings)
+    attach_resources(app, resources)
+    attach_database(app, settings, resources.cache.delete)
     register_exception_handlers(app)
     app.include_router(legacy_router)
     app.include_router(v1_router)
     if settings.docs_enabled:
         app.include_router(docs_router)
     return app
+
+
+def rate_limit_scope(settings: Settings) -> RateLimitScope:
+    """The versioned surface without its probes, counted as the settings say."""
+    by_user = settings.rate_limit_key_strategy == "user_or_ip"
+    return RateLimitScope(
+        prefix=f"{v1_router.prefix}/",
+        exempt=frozenset({f"{v1_router.prefix}/health/live", f"{v1_router.prefix}/health/ready"}),
+        identify=partial(verified_user, settings) if by_user else lambda scope: None,
+    )
 
 
 def name_what_is_unwise(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from app.core.errors import ServiceUnavailable
+from app.core.telemetry.base import NullTelemetry, Telemetry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,7 +19,9 @@ class BoundedExecutor:
     One core is left to the event loop, where there is more than one.
     """
 
-    def __init__(self, name: str, queue_size: int) -> None:
+    def __init__(self, name: str, queue_size: int, telemetry: Telemetry | None = None) -> None:
+        self._name = name
+        self._telemetry = telemetry or NullTelemetry()
         self.workers = max(1, (os.cpu_count() or 1) - 1)
         self._limit = queue_size + self.workers
         self._pending = 0
@@ -30,6 +33,7 @@ class BoundedExecutor:
         Cancelled while it waits for a thread, the function never runs.
         """
         if self._pending >= self._limit:
+            self._telemetry.increment("executor_rejections", executor=self._name)
             raise ServiceUnavailable("The server is busy")
         self._pending += 1
         try:

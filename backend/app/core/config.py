@@ -104,6 +104,34 @@ class Settings(BaseSettings):
         False, description="Readiness fails when a configured Redis does not answer."
     )
 
+    # Optional modules, each off by default and without effect when Redis is away
+    rate_limit_enabled: bool = Field(
+        False, description="Limit requests under /api/v1. Needs REDIS_URL."
+    )
+    rate_limit_requests: int = Field(
+        100, ge=1, le=1_000_000, description="Requests of one key in any window."
+    )
+    rate_limit_window_seconds: int = Field(60, ge=1, le=86_400, description="Length of the window.")
+    rate_limit_key_strategy: Literal["user_or_ip", "ip"] = Field(
+        "user_or_ip", description="Count by verified account, else by address; or by address alone."
+    )
+    cache_enabled: bool = Field(False, description="Cache what endpoints read. Needs REDIS_URL.")
+    cache_default_ttl_seconds: int = Field(
+        60, ge=1, le=3_600, description="How long an entry lives at most."
+    )
+    auth_user_cache_enabled: bool = Field(
+        False, description="Read the caller from the cache. Needs CACHE_ENABLED."
+    )
+    auth_user_cache_ttl_seconds: int = Field(
+        10, ge=1, le=60, description="How late a deactivation may act where Redis missed it."
+    )
+    telemetry_mode: Literal["noop", "log"] = Field(
+        "noop", description="Where counts and times go: nowhere, or into the log."
+    )
+    telemetry_sample_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of them that is written."
+    )
+
     # JWT and passwords
     jwt_secret_key: SecretStr | None = Field(
         None, description="Signing key, 32 bytes or more. Required outside local and test."
@@ -141,6 +169,15 @@ class Settings(BaseSettings):
             self._set("jwt_secret_key", SecretStr(LOCAL_JWT_SECRET))
         if self.docs_enabled is None:
             self._set("docs_enabled", not self.is_production)
+        return self
+
+    @model_validator(mode="after")
+    def _modules_have_what_they_need(self) -> Self:
+        for name in ("rate_limit_enabled", "cache_enabled"):
+            if getattr(self, name) and self.redis_url is None:
+                raise ValueError(f"{name.upper()} needs REDIS_URL")
+        if self.auth_user_cache_enabled and not self.cache_enabled:
+            raise ValueError("AUTH_USER_CACHE_ENABLED needs CACHE_ENABLED")
         return self
 
     @model_validator(mode="after")

@@ -91,7 +91,10 @@ class ValidationFailed(AppError):
 
 
 class RateLimited(AppError):
+    """Raised or rendered with the real ``Retry-After``, in seconds (RFC 6585, section 4)."""
+
     status, code, message = 429, "rate_limited", "Too many requests"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class HeadersTooLarge(AppError):

@@ -83,7 +83,7 @@ def without_detail(traceback: str) -> str:
 
     A value may go over several lines, so everything is dropped up to what SQLAlchemy or Python says next.
     """
-    return DETAIL.sub("DETAIL: (not logged)", traceback)
+    return DETAIL.sub("(detail not logged)", traceback)
 
 
 class QueuedHandler(logging.Handler):

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 from fastapi import Depends
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
+
+from app.core.redis import RedisGateway, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class SharedChecks:
             return self._checks
 
 
-async def check_dependencies(db: AsyncSession, redis: Redis | None) -> Checks:
+async def check_dependencies(db: AsyncSession, redis: RedisGateway | None) -> Checks:
     """The state of the database, and of Redis where it is configured, side by side."""
     pending = {"db": check_database(db)}
     if redis is not None:
@@ -60,14 +61,17 @@ async def check_database(db: AsyncSession) -> State:
     return "ok"
 
 
-async def check_redis(redis: Redis) -> State:
-    """Whether a PING is answered within the client's own budget."""
+async def check_redis(redis: RedisGateway) -> State:
+    """Whether a PING is answered within the budget; an open circuit breaker is answer enough."""
     try:
-        await redis.ping()
-    except (RedisError, OSError, ValueError) as error:
-        logger.warning("readiness: Redis does not answer: %s", type(error).__name__)
+        await redis.run(ping)
+    except RedisUnavailable:
         return "error"
     return "ok"
+
+
+async def ping(client: Redis) -> bool:
+    return bool(await client.ping())
 
 
 def get_shared_checks(request: Request) -> SharedChecks:

@@ -1,24 +1,115 @@
-"""The Redis client: impatient, because nothing that an answer depends on may wait for it."""
+"""The one way to Redis. It is never trusted: not to answer, not in time, not sensibly."""
 
-from redis.asyncio import Redis
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from math import ceil
+from typing import TypeVar
+
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.core.config import Settings
+from app.core.circuit_breaker import CircuitBreaker
 
-BUDGET_SECONDS = 0.1  # to connect, and for each command
+T = TypeVar("T")
+
+BUDGET_SECONDS = 0.1  # for a command, connecting included
+WAIT_SECONDS = 0.1  # for one of the connections to be free
+STEP_SECONDS = 0.005
+BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
+POOL_SIZE = 32
+
+# Everything that a broken, hanging, full or confused server makes the client, or the reader of its answer, raise.
+# TypeError: an option in REDIS_URL that the client does not know shows itself as late as the first connection.
+FAILURES = (RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError)
 
 
-def build_redis(settings: Settings) -> Redis | None:
-    """A client that has not connected yet, or ``None`` without ``REDIS_URL``.
+class RedisUnavailable(Exception):
+    """Redis gave no usable answer, or is not asked for the moment. Serve as if it were not there."""
 
-    Commands raise ``redis.RedisError`` or ``OSError`` within the budget; nothing is retried.
+
+class RedisGateway:
+    """Runs commands within a budget, behind a circuit breaker. Connects when it is first used."""
+
+    def __init__(self, client: Redis, breaker: CircuitBreaker) -> None:
+        self.client = client
+        self.breaker = breaker
+        self._connections = asyncio.Semaphore(POOL_SIZE)
+
+    async def run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure.
+
+        A command that is cancelled takes its connection with it, so its answer meets no other request.
+        """
+        await self._wait_for_connection()
+        try:
+            return await self._run(command)
+        finally:
+            self._connections.release()
+
+    async def _wait_for_connection(self) -> None:
+        """Our own crowd is no failure of Redis, so it does not open the breaker."""
+        try:
+            async with budget(WAIT_SECONDS):
+                await self._connections.acquire()
+        except TimeoutError as exc:
+            raise RedisUnavailable from exc
+
+    async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        if not self.breaker.allows():
+            raise RedisUnavailable
+        try:
+            async with budget(BUDGET_SECONDS):
+                result = await command(self.client)
+        except FAILURES as exc:
+            silent = isinstance(exc, RedisTimeoutError)
+            self.breaker.failed(TimeoutError() if silent else exc)
+            raise RedisUnavailable from exc
+        self.breaker.succeeded()
+        return result
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+@asynccontextmanager
+async def budget(seconds: float) -> AsyncIterator[None]:
+    """``asyncio.timeout``, less the time in which this process was too busy to look.
+
+    Taken in small steps, of which a stalled event loop spends one, however long it stalls. Else a burst of
+    requests would look like a silent Redis, and would switch off the rate limit that is there for bursts.
     """
-    if settings.redis_url is None:
-        return None
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_connect_timeout=BUDGET_SECONDS,
-        socket_timeout=BUDGET_SECONDS,
+    loop = asyncio.get_running_loop()
+    left = ceil(seconds / STEP_SECONDS)
+    timer: asyncio.TimerHandle
+    async with asyncio.timeout(None) as timeout:
+
+        def step() -> None:
+            nonlocal left, timer
+            left -= 1
+            if left:
+                timer = loop.call_later(STEP_SECONDS, step)
+            else:
+                timeout.reschedule(loop.time())
+
+        timer = loop.call_later(STEP_SECONDS, step)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def build_client(url: str) -> Redis:
+    """A client that has not connected yet and retries nothing."""
+    pool = ConnectionPool.from_url(
+        url,
+        max_connections=POOL_SIZE,
+        socket_connect_timeout=BACKSTOP_SECONDS,
+        socket_timeout=BACKSTOP_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
     )
+    return Redis.from_pool(pool)

@@ -1,27 +1,94 @@
-"""The long-lived objects of one application: built without I/O, closed together, read by one function each."""
+"""The long-lived objects of one application: built without I/O, closed together, read by one function each.
+
+The only place that asks whether an optional module is on: everybody else meets the real one or its null object.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from redis.asyncio import Redis
 from starlette.requests import Request
 
 from app.core.bounded_executor import BoundedExecutor
+from app.core.cache.base import Cache, NullCache
+from app.core.cache.redis import RedisCache
+from app.core.circuit_breaker import CircuitBreaker
 from app.core.config import Settings
+from app.core.rate_limit.base import NullRateLimiter, RateLimiter
+from app.core.rate_limit.redis import RedisRateLimiter
 from app.core.readiness import SharedChecks
-from app.core.redis import build_redis
+from app.core.redis import RedisGateway, build_client
 from app.core.shutdown import Drain
+from app.core.telemetry.base import NullTelemetry, Telemetry
+from app.core.telemetry.log import LogTelemetry
 
 
-def attach_resources(app: FastAPI, settings: Settings) -> None:
-    """Hang everything that outlives a request on the application. Nothing connects yet."""
-    app.state.settings = settings
-    app.state.drain = Drain(settings.drain_seconds)
-    app.state.shared_checks = SharedChecks()
-    app.state.redis = build_redis(settings)
-    app.state.password_executor = BoundedExecutor("password", settings.password_hash_queue_size)
+@dataclass(frozen=True)
+class Resources:
+    """What an application shares between its requests, besides the database."""
+
+    settings: Settings
+    drain: Drain
+    shared_checks: SharedChecks
+    telemetry: Telemetry
+    redis: RedisGateway | None
+    cache: Cache
+    user_cache: Cache
+    rate_limiter: RateLimiter
+    password_executor: BoundedExecutor
+
+
+def build_resources(settings: Settings) -> Resources:
+    """Everything that outlives a request. Nothing connects yet."""
+    telemetry = build_telemetry(settings)
+    redis = build_redis(settings, telemetry)
+    cache = build_cache(settings, redis)
+    return Resources(
+        settings=settings,
+        drain=Drain(settings.drain_seconds),
+        shared_checks=SharedChecks(),
+        telemetry=telemetry,
+        redis=redis,
+        cache=cache,
+        user_cache=cache if settings.auth_user_cache_enabled else NullCache(),
+        rate_limiter=build_rate_limiter(settings, redis),
+        password_executor=BoundedExecutor("password", settings.password_hash_queue_size, telemetry),
+    )
+
+
+def attach_resources(app: FastAPI, resources: Resources) -> None:
+    """Hang them on the application, an attribute each."""
+    for field in fields(resources):
+        setattr(app.state, field.name, getattr(resources, field.name))
+
+
+def build_telemetry(settings: Settings) -> Telemetry:
+    if settings.telemetry_mode == "log":
+        return LogTelemetry(settings.telemetry_sample_rate)
+    return NullTelemetry()
+
+
+def build_redis(settings: Settings, telemetry: Telemetry) -> RedisGateway | None:
+    """The one gateway to Redis, or ``None`` without ``REDIS_URL``."""
+    if settings.redis_url is None:
+        return None
+    client = build_client(settings.redis_url.get_secret_value())
+    return RedisGateway(client, CircuitBreaker("redis", telemetry))
+
+
+def build_cache(settings: Settings, redis: RedisGateway | None) -> Cache:
+    if settings.cache_enabled and redis is not None:
+        return RedisCache(redis, settings.app_env, settings.cache_default_ttl_seconds)
+    return NullCache()
+
+
+def build_rate_limiter(settings: Settings, redis: RedisGateway | None) -> RateLimiter:
+    if settings.rate_limit_enabled and redis is not None:
+        limit, window = settings.rate_limit_requests, settings.rate_limit_window_seconds
+        return RedisRateLimiter(redis, limit, window)
+    return NullRateLimiter()
 
 
 @asynccontextmanager
@@ -43,10 +110,10 @@ def get_app_settings(request: Request) -> Settings:
     return settings
 
 
-def get_redis(request: Request) -> Redis | None:
-    """The Redis client, or ``None`` where none is configured."""
-    client: Redis | None = request.app.state.redis
-    return client
+def get_redis(request: Request) -> RedisGateway | None:
+    """The gateway to Redis, or ``None`` where none is configured."""
+    gateway: RedisGateway | None = request.app.state.redis
+    return gateway
 
 
 def get_password_executor(request: Request) -> BoundedExecutor:
@@ -56,5 +123,5 @@ def get_password_executor(request: Request) -> BoundedExecutor:
 
 
 AppSettings = Annotated[Settings, Depends(get_app_settings)]
-RedisClient = Annotated[Redis | None, Depends(get_redis)]
+RedisClient = Annotated[RedisGateway | None, Depends(get_redis)]
 PasswordExecutor = Annotated[BoundedExecutor, Depends(get_password_executor)]

@@ -23,6 +23,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 from starlette.requests import Request
 
 from app.core.config import Settings
+from app.db.after_commit import FORGET, Forget, Session
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 RECYCLE_SECONDS = 1800
@@ -163,15 +164,21 @@ def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
     cursor.close()
 
 
-def build_session_factory(engine: AsyncEngine | None) -> SessionFactory:
-    """Sessions on ``engine``. Without one, the first statement raises ``UnboundExecutionError``."""
-    return async_sessionmaker(engine, expire_on_commit=False)
+def build_session_factory(
+    engine: AsyncEngine | None, forget: Forget | None = None
+) -> SessionFactory:
+    """Sessions on ``engine``, which call ``forget`` with the cache key of everything they changed.
+
+    Without an engine, the first statement raises ``UnboundExecutionError``.
+    """
+    info = {FORGET: forget} if forget else {}
+    return async_sessionmaker(engine, class_=Session, expire_on_commit=False, info=info)
 
 
-def attach_database(app: FastAPI, settings: Settings) -> None:
+def attach_database(app: FastAPI, settings: Settings, forget: Forget) -> None:
     """Hang the engine and its sessions on the application. Nothing connects yet."""
     app.state.engine = build_engine(settings)
-    app.state.session_factory = build_session_factory(app.state.engine)
+    app.state.session_factory = build_session_factory(app.state.engine, forget)
 
 
 async def get_db(request: Request) -> AsyncIterator[AsyncSession]:

@@ -1,5 +1,7 @@
 """An account."""
 
+from uuid import UUID
+
 from sqlalchemy import String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,3 +20,17 @@ class User(IdMixin, TimestampMixin, Base):
     hashed_password: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     is_superuser: Mapped[bool] = mapped_column(default=False, server_default=false())
+
+    def cache_keys(self) -> tuple[str, ...]:
+        """The entries that are wrong once this row has changed."""
+        return (user_key(self.id), caller_key(self.id))
+
+
+def user_key(user_id: UUID) -> str:
+    """The cache entry of an account as the API shows it. The version changes with the schema."""
+    return f"user:v1:{user_id}"
+
+
+def caller_key(user_id: UUID) -> str:
+    """The cache entry of an account as authentication reads it."""
+    return f"caller:v1:{user_id}"

@@ -9,6 +9,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +19,7 @@ from app.core.routing import StrictRoute
 from app.models.user import User
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.env import make_settings
-from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.surface import BODY_LIMIT, JSON, MARKER, UNKNOWN_ID, Call, app_on
 
 OPERATIONS = {
@@ -80,6 +81,18 @@ async def broken(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
 async def without_database() -> AsyncIterator[AsyncClient]:
     async with client_for(create_app(make_settings())) as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def limited(
+    make_app: MakeApp, any_redis_url: str, redis_client: Redis, admin: User
+) -> AsyncIterator[AsyncClient]:
+    """An application whose admin has used up their limit."""
+    app = make_app(redis_url=any_redis_url, rate_limit_enabled=True, rate_limit_requests=1)
+    async with client_for(app) as client:
+        await client.get("/api/v1/users/me", headers=headers_of(admin))
+        yield client
+    await app.state.redis.aclose()
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +332,7 @@ class TestStatuses:
         client: AsyncClient,
         broken: AsyncClient,
         without_database: AsyncClient,
+        limited: AsyncClient,
         schema: dict[str, Any],
         ada: User,
         admin: User,
@@ -333,7 +347,7 @@ class TestStatuses:
         ]
         answers += [
             await server.request(method, path, **accepted(name, admin))
-            for server in (client, broken, without_database)
+            for server in (client, broken, without_database, limited)
         ]
 
         declared = schema["paths"][template][method.lower()]["responses"]

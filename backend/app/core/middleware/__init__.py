@@ -10,18 +10,26 @@ from app.core.middleware.request_guard import RequestGuardMiddleware
 from app.core.middleware.request_id import RequestIdMiddleware
 from app.core.middleware.request_logging import RequestLoggingMiddleware
 from app.core.middleware.security_headers import SecurityHeadersMiddleware
+from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
+from app.core.resources import Resources
+from app.core.telemetry.middleware import TelemetryMiddleware
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 CORS_HEADERS = ("Authorization", "Content-Type", "X-Request-ID")
 
 
-def middleware_stack(settings: Settings) -> list[Middleware]:
+def middleware_stack(
+    settings: Settings, resources: Resources, limited: RateLimitScope
+) -> list[Middleware]:
     """The same layers in every environment; settings decide only what they let through."""
     return [
         Middleware(RequestIdMiddleware),
         Middleware(RequestLoggingMiddleware),
+        Middleware(TelemetryMiddleware, telemetry=resources.telemetry),
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *cors(settings),
+        Middleware(RateLimitMiddleware, limiter=resources.rate_limiter, limited=limited),
         Middleware(ErrorBoundaryMiddleware),
         Middleware(RequestGuardMiddleware, allowed_hosts=settings.allowed_hosts),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
@@ -38,6 +46,6 @@ def cors(settings: Settings) -> list[Middleware]:
             allow_origins=settings.cors_allowed_origins,
             allow_methods=CORS_METHODS,
             allow_headers=CORS_HEADERS,
-            expose_headers=("X-Request-ID", "Retry-After"),
+            expose_headers=("X-Request-ID", "Retry-After", *RATE_LIMIT_HEADERS),
         )
     ]

@@ -32,8 +32,14 @@ def test_accepts_a_test_database_or_none(url: str) -> None:
     assert refusal(url) is None
 
 
+def fresh_environment(database_url: str) -> dict[str, str]:
+    """What a shell hands over that has named this database, and nothing of this run."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIVEN_")}
+    return {**kept, "DATABASE_URL": database_url}
+
+
 def test_refusal_ends_the_run_before_a_single_test(tmp_path: Path) -> None:
-    environment = {**os.environ, "DATABASE_URL": "postgresql://app@127.0.0.1:1/app"}
+    environment = fresh_environment("postgresql://app@127.0.0.1:1/app")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "backend/tests/unit/db"]
 
     done = subprocess.run(
@@ -54,3 +60,34 @@ def test_a_socket_to_the_outside_is_blocked() -> None:
 def test_settings_are_those_of_a_test_whatever_the_shell_says() -> None:
     assert get_settings().app_env == "test"
     assert get_settings().database_url is None
+
+
+def test_parallel_workers_use_the_services_that_were_named(tmp_path: Path) -> None:
+    """Else a run on PostgreSQL would silently be one on SQLite."""
+    environment = fresh_environment("postgresql://app@127.0.0.1:1/app_test")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "1", "-p", "no:randomly"]
+    probe = tmp_path / "test_probe.py"
+    probe.write_text(
+        "from tests.fixtures.env import GIVEN_DATABASE_URL\n"
+        "def test_probe() -> None:\n    assert GIVEN_DATABASE_URL.endswith('/app_test')\n"
+    )
+
+    done = subprocess.run(
+        [
+            *command,
+            "--rootdir",
+            str(PROJECT_ROOT),
+            "-c",
+            "pytest.ini",
+            "-p",
+            "tests.fixtures.env",
+            str(probe),
+        ],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

@@ -1,21 +1,28 @@
 """Accounts: create one, read one's own, and read another's as an admin."""
 
+from functools import partial
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.api.v1.schemas.error import WITH_BODY, errors
 from app.api.v1.schemas.user import UserCreate, UserPublic
 from app.auth.dependencies import CurrentUser, SelfOrAdmin
 from app.auth.service import register_user
+from app.core.cache.dependency import CacheDep
+from app.core.cache.read_through import read_through
 from app.core.errors import NotFound
 from app.core.inputs import CanonicalUuid
 from app.core.resources import AppSettings, PasswordExecutor
 from app.core.routing import Router
 from app.db.session import DbSession
-from app.models.user import User
+from app.models.user import user_key
 from app.repositories.user import UserRepository
 
 router = Router(prefix="/users", tags=["users"])
 
 
-@router.post("", status_code=201, responses=errors(*WITH_BODY, 409, 503))
+@router.post("", status_code=201, responses=errors(*WITH_BODY, 409, 429, 503))
 async def create_user(
     new: UserCreate, db: DbSession, executor: PasswordExecutor, settings: AppSettings
 ) -> UserPublic:
@@ -24,21 +31,23 @@ async def create_user(
     return UserPublic.model_validate(user)
 
 
-@router.get("/me", responses=errors(401, 503))
+@router.get("/me", responses=errors(401, 429, 503))
 async def read_me(caller: CurrentUser) -> UserPublic:
     """The account that is calling."""
     return UserPublic.model_validate(caller)
 
 
-@router.get("/{user_id}", responses=errors(401, 403, 404, 422, 503))
-async def read_user(user_id: CanonicalUuid, caller: SelfOrAdmin, db: DbSession) -> UserPublic:
+@router.get("/{user_id}", responses=errors(401, 403, 404, 422, 429, 503))
+async def read_user(
+    user_id: CanonicalUuid, caller: SelfOrAdmin, db: DbSession, cache: CacheDep
+) -> UserPublic:
     """One's own account, or any account for an admin; 403 otherwise, whether or not it exists."""
-    user = caller if caller.id == user_id else await find_user(db, user_id)
-    return UserPublic.model_validate(user)
+    # The dependencies have decided; only then is there anything to look up, in the cache or elsewhere.
+    return await read_through(cache, user_key(user_id), UserPublic, partial(find_user, db, user_id))
 
 
-async def find_user(db: DbSession, user_id: CanonicalUuid) -> User:
+async def find_user(db: AsyncSession, user_id: UUID) -> UserPublic:
     user = await UserRepository(db).get_by_id(user_id)
     if user is None:
         raise NotFound("There is no such user")
-    return user
+    return UserPublic.model_validate(user)

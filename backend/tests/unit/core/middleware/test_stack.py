@@ -1,7 +1,9 @@
 """The order of the layers, which decides what sees what."""
 
 import pytest
+from starlette.middleware import Middleware
 
+from app.core.config import Settings
 from app.core.middleware import cors, middleware_stack
 from app.core.middleware.body_limit import BodyLimitMiddleware
 from app.core.middleware.cors import EnvelopeCORSMiddleware
@@ -10,20 +12,31 @@ from app.core.middleware.request_guard import RequestGuardMiddleware
 from app.core.middleware.request_id import RequestIdMiddleware
 from app.core.middleware.request_logging import RequestLoggingMiddleware
 from app.core.middleware.security_headers import SecurityHeadersMiddleware
+from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
+from app.core.resources import build_resources
+from app.core.telemetry.middleware import TelemetryMiddleware
 from tests.fixtures.env import make_settings
+
+LIMITED = RateLimitScope(prefix="/api/v1/", exempt=frozenset(), identify=lambda scope: None)
+
+
+def stack(settings: Settings) -> list[Middleware]:
+    return middleware_stack(settings, build_resources(settings), LIMITED)
 
 
 class TestMiddlewareStack:
     def test_names_the_layers_from_the_outside_in(self) -> None:
         settings = make_settings(cors_allowed_origins="https://app.example.com")
 
-        layers: list[object] = [layer.cls for layer in middleware_stack(settings)]
+        layers: list[object] = [layer.cls for layer in stack(settings)]
 
         assert layers == [
             RequestIdMiddleware,
             RequestLoggingMiddleware,
+            TelemetryMiddleware,
             SecurityHeadersMiddleware,
             EnvelopeCORSMiddleware,
+            RateLimitMiddleware,
             ErrorBoundaryMiddleware,
             RequestGuardMiddleware,
             BodyLimitMiddleware,
@@ -37,9 +50,9 @@ class TestMiddlewareStack:
             password_hash_rounds=12,
         )
 
-        here = [layer.cls for layer in middleware_stack(make_settings(app_env=app_env))]
+        here = [layer.cls for layer in stack(make_settings(app_env=app_env))]
 
-        assert here == [layer.cls for layer in middleware_stack(production)]
+        assert here == [layer.cls for layer in stack(production)]
 
     def test_has_no_cors_layer_without_origins(self) -> None:
         assert cors(make_settings()) == []
@@ -48,10 +61,12 @@ class TestMiddlewareStack:
         settings = make_settings(max_body_bytes=2_048, allowed_hosts="a.example", hsts_seconds=1)
 
         arguments: dict[str, object] = {}
-        for layer in middleware_stack(settings):
+        for layer in stack(settings):
             arguments |= layer.kwargs
 
-        assert arguments == {
+        assert {
+            name: arguments[name] for name in ("hsts_seconds", "allowed_hosts", "max_bytes")
+        } == {
             "hsts_seconds": 1,
             "allowed_hosts": ("a.example",),
             "max_bytes": 2_048,

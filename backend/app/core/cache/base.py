@@ -1,0 +1,33 @@
+"""A cache of bytes. Losing an entry is never an error; switched off, it loses every one."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+Dump = Callable[[], bytes]
+"""Makes the bytes, only for a cache that keeps them."""
+
+
+class Cache(Protocol):
+    """Keys are made by one function for each kind of thing, so that reader and writer agree."""
+
+    async def get(self, key: str) -> bytes | None:
+        """What was stored, or ``None``: never stored, expired, deleted, or not to be trusted."""
+
+    async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
+        """Store what was just read from the source, unless ``key`` was deleted meanwhile."""
+
+    async def delete(self, key: str) -> None:
+        """Forget ``key``. Call it after the transaction that changed the source has committed."""
+
+
+class NullCache:
+    """Remembers nothing."""
+
+    async def get(self, key: str) -> bytes | None:
+        return None
+
+    async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
+        """Do nothing."""
+
+    async def delete(self, key: str) -> None:
+        """Do nothing."""

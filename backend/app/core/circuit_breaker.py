@@ -1,0 +1,64 @@
+"""Stops asking a dependency that does not answer, and finds out now and then whether it is back."""
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from time import monotonic
+
+from app.core.telemetry.base import Telemetry
+
+logger = logging.getLogger(__name__)
+
+OPEN_AFTER = 5
+PROBE_SECONDS = 5.0
+# A silence costs its caller the whole budget, a refusal next to nothing: two silences are enough.
+SILENCE_WEIGHT = 3
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class CircuitBreaker:
+    """Open after five failures in a row; while open, one call in five seconds may try.
+
+    One log record and one count for each change of state, not for each call.
+    """
+
+    def __init__(
+        self, name: str, telemetry: Telemetry, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.name = name
+        self.state = State.CLOSED
+        self._telemetry = telemetry
+        self._clock = clock
+        self._failures = 0
+        self._next_probe = 0.0
+
+    def allows(self) -> bool:
+        """Whether to ask. While open, the one ``True`` of an interval is the probe."""
+        if self.state is State.CLOSED:
+            return True
+        if self._clock() < self._next_probe:
+            return False
+        self._next_probe = self._clock() + PROBE_SECONDS
+        return True
+
+    def succeeded(self) -> None:
+        self._failures = 0
+        if self.state is State.OPEN:
+            self._become(State.CLOSED, "")
+
+    def failed(self, exc: Exception) -> None:
+        self._failures += SILENCE_WEIGHT if isinstance(exc, TimeoutError) else 1
+        if self.state is State.CLOSED and self._failures >= OPEN_AFTER:
+            self._next_probe = self._clock() + PROBE_SECONDS
+            self._become(State.OPEN, type(exc).__name__)
+
+    def _become(self, state: State, cause: str) -> None:
+        self.state = state
+        level = logging.WARNING if state is State.OPEN else logging.INFO
+        extra = {"dependency": self.name, "state": state.value, "cause": cause}
+        logger.log(level, "dependency_degraded" if cause else "dependency_recovered", extra=extra)
+        self._telemetry.increment("circuit_breaker", dependency=self.name, state=state.value)

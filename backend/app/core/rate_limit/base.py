@@ -1,0 +1,36 @@
+"""A rate limiter answers one question about a key. Without Redis, or switched off, it has no opinion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Times are whole seconds from now.
+
+    After ``reset`` at the latest the first of the counted requests is forgotten and ``remaining`` grows.
+    ``retry_after`` is 0 when allowed, else the same moment: another request will then be admitted.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+    retry_after: int
+
+
+Key = Callable[[], str]
+"""Made only by who needs it: telling one client from another may take a signature check."""
+
+
+class RateLimiter(Protocol):
+    async def hit(self, key: Key) -> Decision | None:
+        """Count one request of ``key``. ``None``: not limited."""
+
+
+class NullRateLimiter:
+    """Limits nobody."""
+
+    async def hit(self, key: Key) -> Decision | None:
+        return None

@@ -1,0 +1,26 @@
+"""What the application tells about itself, and the two answers to it: nothing, or a log line.
+
+The seam for real observability: another class with these methods, chosen in core/resources.py.
+"""
+
+from typing import Protocol
+
+
+class Telemetry(Protocol):
+    """Counts and times. Labels have few values: a route template, a status, a state; never an id."""
+
+    def increment(self, name: str, **labels: str) -> None:
+        """One more of ``name``."""
+
+    def timing(self, name: str, seconds: float, **labels: str) -> None:
+        """``name`` took this long."""
+
+
+class NullTelemetry:
+    """Tells nothing."""
+
+    def increment(self, name: str, **labels: str) -> None:
+        """Do nothing."""
+
+    def timing(self, name: str, seconds: float, **labels: str) -> None:
+        """Do nothing."""

@@ -1,0 +1,86 @@
+"""What is cached of a row is forgotten when a change to the row has really been committed, and not before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Protocol, runtime_checkable
+
+from sqlalchemy import event, orm
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import await_only
+
+Forget = Callable[[str], Awaitable[None]]
+
+FORGET = "forget"
+CHANGED = "changed cache keys"
+COMMITTED = "committed cache keys"
+
+
+@runtime_checkable
+class Cached(Protocol):
+    """A row of which something is cached."""
+
+    def cache_keys(self) -> tuple[str, ...]:
+        """The entries that are wrong once this row has changed."""
+
+
+class _TrackingSession(orm.Session):
+    """Notes the ``cache_keys()`` of every object that it updates or deletes."""
+
+
+class Session(AsyncSession):
+    """An ``AsyncSession`` that calls ``info["forget"]`` for each of those keys after the commit.
+
+    However the transaction is committed: by ``commit()`` or at the end of a ``begin()`` block.
+    """
+
+    sync_session_class = _TrackingSession
+
+
+def note_change(session: orm.Session | AsyncSession, row: Cached) -> None:
+    """For a change that the session cannot see: one made by a statement."""
+    session.info.setdefault(CHANGED, set()).update(row.cache_keys())
+
+
+def note_changes(session: orm.Session, flush_context: object) -> None:
+    for row in (*session.dirty, *session.deleted):
+        if isinstance(row, Cached):
+            note_change(session, row)
+
+
+def keep_committed(session: orm.Session) -> None:
+    # A released savepoint comes here too: nobody else sees its changes yet.
+    if not session.in_nested_transaction():
+        session.info[COMMITTED] = session.info.pop(CHANGED, ())
+
+
+def forget_committed(session: orm.Session, transaction: orm.SessionTransaction) -> None:
+    """At the end of the whole transaction, with its connection already back in the pool.
+
+    What a rolled back savepoint had noted goes along: that costs a miss and is never stale.
+    """
+    if transaction.parent is not None:
+        return
+    session.info.pop(CHANGED, None)
+    keys = session.info.pop(COMMITTED, ())
+    forget: Forget | None = session.info.get(FORGET)
+    if keys and forget is not None:
+        await_only(_forget_all(forget, keys))
+
+
+async def _forget_all(forget: Forget, keys: Collection[str]) -> None:
+    """All at once, and to the end: who is cancelled now has already changed the row."""
+
+    async def each() -> None:
+        await asyncio.gather(*map(forget, keys))
+
+    task = asyncio.create_task(each())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+event.listen(_TrackingSession, "after_flush", note_changes)
+event.listen(_TrackingSession, "after_commit", keep_committed)
+event.listen(_TrackingSession, "after_transaction_end", forget_committed)

@@ -1,0 +1,288 @@
+"""The rate limit over HTTP: what is limited, who is counted as one, and what the client is told."""
+
+from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
+
+import jwt
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient, Response
+from redis.asyncio import Redis
+
+from app.auth.jwt import create_access_token
+from app.models.user import User
+from tests.fixtures.auth import bearer, headers_of
+from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.surface import BODY_LIMIT, Call, calls_on, named, with_broken_routes
+
+NAMES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+USERS = "/api/v1/users"
+ME = f"{USERS}/me"
+LIMIT = 3
+UNLIMITED = ["/health", "/api/v1/health/live", "/api/v1/health/ready", "/users/me", "/nothing"]
+Limited = Callable[..., FastAPI]
+
+
+@pytest_asyncio.fixture
+async def limited(
+    make_app: MakeApp, any_redis_url: str, redis_client: Redis
+) -> AsyncIterator[Limited]:
+    """``make_app`` with the rate limit on."""
+    apps: list[FastAPI] = []
+
+    def make(limit: int = LIMIT, **changes: object) -> FastAPI:
+        app = make_app(
+            redis_url=any_redis_url,
+            rate_limit_enabled=True,
+            rate_limit_requests=limit,
+            rate_limit_window_seconds=3_600,
+            **changes,
+        )
+        apps.append(app)
+        return app
+
+    yield make
+    for app in apps:
+        await app.state.redis.aclose()
+
+
+@pytest_asyncio.fixture
+async def limited_client(limited: Limited) -> AsyncIterator[AsyncClient]:
+    async with client_for(limited()) as client:
+        yield client
+
+
+def told(answer: Response) -> list[str | None]:
+    return [answer.headers.get(name) for name in NAMES]
+
+
+def from_address(app: FastAPI, host: str, **options: str) -> AsyncClient:
+    transport = ASGITransport(app=app, client=(host, 1), **options)  # type: ignore[arg-type]  # root_path
+    return AsyncClient(transport=transport, base_url="http://testserver")
+
+
+async def statuses(client: AsyncClient, times: int, **headers: str) -> list[int]:
+    return [(await client.get(ME, headers=headers)).status_code for _ in range(times)]
+
+
+class TestOff:
+    @pytest.mark.parametrize("path", [*UNLIMITED, ME])
+    async def test_no_answer_has_a_header(self, client: AsyncClient, path: str) -> None:
+        assert told(await client.get(path)) == [None] * 3
+
+    async def test_nothing_is_ever_refused(self, client: AsyncClient) -> None:
+        assert set(await statuses(client, 200)) == {401}
+
+
+class TestScope:
+    @pytest.mark.parametrize("path", UNLIMITED)
+    async def test_probes_and_legacy_paths_are_never_limited(
+        self, limited_client: AsyncClient, path: str
+    ) -> None:
+        await statuses(limited_client, LIMIT + 1)
+
+        answers = [await limited_client.get(path) for _ in range(3 * LIMIT)]
+
+        assert 429 not in {answer.status_code for answer in answers}
+        assert all(told(answer) == [None] * 3 for answer in answers)
+
+    async def test_probes_are_not_counted(self, limited_client: AsyncClient) -> None:
+        for _ in range(3 * LIMIT):
+            await limited_client.get("/api/v1/health/live")
+
+        assert (await limited_client.get(ME)).headers["X-RateLimit-Remaining"] == str(LIMIT - 1)
+
+    @pytest.mark.parametrize(
+        "variant",
+        [
+            "/api/v1/users/me/",
+            "/api/v1//users/me",
+            "/api/v1/users/me?x=1",
+            "/api/v1/%75sers/me",
+            "/%61pi/v1/users/me",
+            "/api/v1/users/me;a=b",
+        ],
+    )
+    async def test_spelling_the_path_otherwise_is_no_way_around(
+        self, limited_client: AsyncClient, variant: str
+    ) -> None:
+        await statuses(limited_client, LIMIT)
+
+        assert (await limited_client.get(variant)).status_code == 429
+
+    @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+    async def test_another_method_is_no_way_around(
+        self, limited_client: AsyncClient, method: str
+    ) -> None:
+        await statuses(limited_client, LIMIT)
+
+        assert (await limited_client.request(method, ME)).status_code == 429
+
+    async def test_serving_below_a_prefix_is_limited_too(self, limited: Limited) -> None:
+        transport = ASGITransport(app=limited(), root_path="/svc")
+        async with AsyncClient(transport=transport, base_url="http://testserver") as client:
+            answers = [await client.get(f"/svc{ME}") for _ in range(LIMIT + 1)]
+
+        assert [answer.status_code for answer in answers] == [401] * LIMIT + [429]
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
+    async def test_every_limited_answer_has_all_three(
+        self, limited: Limited, ada: User, call: Call
+    ) -> None:
+        app = with_broken_routes(limited(max_body_bytes=BODY_LIMIT))
+        async with client_for(app) as client:
+            answer = await call.send(client, ada)
+
+        limit, remaining, reset = told(answer)
+        assert (limit, remaining) == ("3", "2")
+        assert reset is not None
+        assert 1 <= int(reset) <= 3_600
+
+    async def test_remaining_counts_down(self, limited_client: AsyncClient) -> None:
+        answers = [await limited_client.get(ME) for _ in range(LIMIT + 2)]
+
+        assert [a.headers["X-RateLimit-Remaining"] for a in answers] == ["2", "1", "0", "0", "0"]
+
+    async def test_429_is_the_envelope_with_retry_after(self, limited_client: AsyncClient) -> None:
+        await statuses(limited_client, LIMIT)
+
+        answer = await limited_client.get(ME)
+
+        error = answer.json()["error"]
+        assert answer.status_code == 429
+        assert (error["code"], error["details"]) == ("rate_limited", {})
+        assert error["request_id"] == answer.headers["X-Request-ID"]
+        assert answer.headers["Retry-After"] == answer.headers["X-RateLimit-Reset"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_a_browser_may_read_them(self, limited: Limited) -> None:
+        origin = "https://shop.example.com"
+        async with client_for(limited(cors_allowed_origins=origin)) as client:
+            answers = [await client.get(ME, headers={"Origin": origin}) for _ in range(LIMIT + 1)]
+
+        exposed = answers[-1].headers["Access-Control-Expose-Headers"]
+        assert answers[-1].status_code == 429
+        assert answers[-1].headers["Access-Control-Allow-Origin"] == origin
+        assert all(name in exposed for name in (*NAMES, "Retry-After"))
+
+
+class TestWhoIsCounted:
+    async def test_users_behind_one_address_do_not_disturb_each_other(
+        self, limited_client: AsyncClient, ada: User, grace: User
+    ) -> None:
+        assert await statuses(limited_client, LIMIT + 1, **headers_of(ada)) == [200] * LIMIT + [429]
+        assert await statuses(limited_client, 1, **headers_of(grace)) == [200]
+
+    async def test_one_user_at_many_addresses_is_one(self, limited: Limited, ada: User) -> None:
+        app = limited()
+        seen: list[int] = []
+        for number in range(LIMIT + 1):
+            async with from_address(app, f"192.0.2.{number}") as client:
+                seen += await statuses(client, 1, **headers_of(ada))
+
+        assert seen == [200] * LIMIT + [429]
+
+    async def test_new_token_of_the_same_user_is_the_same_user(
+        self, limited_client: AsyncClient, ada: User
+    ) -> None:
+        seen = [(await statuses(limited_client, 1, **headers_of(ada)))[0] for _ in range(LIMIT + 1)]
+
+        assert seen == [200] * LIMIT + [429]
+
+    async def test_changing_fake_tokens_are_one_address(self, limited_client: AsyncClient) -> None:
+        fakes = [
+            jwt.encode({"sub": str(uuid4())}, "x" * 32),
+            create_access_token(uuid4(), settings=make_settings(jwt_secret_key="y" * 32)),
+            create_access_token(
+                uuid4(), settings=make_settings(jwt_audience="another", jwt_issuer="another")
+            )
+            + "x",
+            "nonsense",
+            "",
+            "\xff\xfe",
+            "a.b.c",
+            "x" * 20_000,
+        ]
+
+        seen = []
+        for token in fakes:
+            headers = [(b"Authorization", f"Bearer {token}".encode("latin-1"))]
+            answer = await limited_client.get(ME, headers=headers)
+            seen.append(answer.status_code)
+
+        assert 429 not in seen[:LIMIT]
+        assert set(seen[LIMIT:]) == {429}
+
+    async def test_token_sent_twice_counts_for_the_address(
+        self, limited_client: AsyncClient, ada: User, grace: User
+    ) -> None:
+        twice = [("Authorization", headers_of(user)["Authorization"]) for user in (ada, grace)]
+        for _ in range(LIMIT):
+            await limited_client.get(ME, headers=twice)
+
+        assert (await limited_client.get(ME)).status_code == 429
+        assert await statuses(limited_client, 1, **headers_of(ada)) == [200]
+
+    async def test_other_schemes_count_for_the_address(
+        self, limited_client: AsyncClient, ada: User
+    ) -> None:
+        token = headers_of(ada)["Authorization"].removeprefix("Bearer ")
+        await statuses(limited_client, LIMIT, Authorization=f"Basic {token}")
+
+        assert await statuses(limited_client, 1) == [429]
+
+    async def test_expired_token_counts_for_the_address(self, limited_client: AsyncClient) -> None:
+        claims = {"sub": str(uuid4()), "iat": 1, "exp": 2, "jti": "a", "token_use": "access"}
+        secret = make_settings().jwt_secret_key
+        assert secret is not None
+        expired = jwt.encode(claims, secret.get_secret_value(), headers={"typ": "at+jwt"})
+        await statuses(limited_client, LIMIT, **bearer(expired))
+
+        assert await statuses(limited_client, 1) == [429]
+
+    async def test_forwarded_headers_of_a_client_are_not_believed(
+        self, limited_client: AsyncClient
+    ) -> None:
+        seen = [
+            (
+                await limited_client.get(
+                    ME,
+                    headers={"X-Forwarded-For": f"192.0.2.{n}", "Forwarded": f"for=192.0.2.{n}"},
+                )
+            ).status_code
+            for n in range(LIMIT + 1)
+        ]
+
+        assert seen == [401] * LIMIT + [429]
+
+    async def test_addresses_of_one_ipv6_network_are_one_customer(self, limited: Limited) -> None:
+        app = limited()
+        seen: list[int] = []
+        for number in range(LIMIT + 1):
+            async with from_address(app, f"2001:db8::{number:x}:1") as client:
+                seen += await statuses(client, 1)
+        async with from_address(app, "2001:db8:0:1::1") as neighbour:
+            assert await statuses(neighbour, 1) == [401]
+
+        assert seen == [401] * LIMIT + [429]
+
+    async def test_strategy_ip_counts_users_of_one_address_together(
+        self, limited: Limited, ada: User, grace: User
+    ) -> None:
+        async with client_for(limited(rate_limit_key_strategy="ip")) as client:
+            await statuses(client, LIMIT, **headers_of(ada))
+
+            assert await statuses(client, 1, **headers_of(grace)) == [429]
+
+    async def test_two_applications_share_one_count(self, limited: Limited, ada: User) -> None:
+        async with client_for(limited()) as one, client_for(limited()) as other:
+            seen = [
+                (await statuses(client, 1, **headers_of(ada)))[0]
+                for client in (one, other, one, other)
+            ]
+
+        assert seen == [200, 200, 200, 429]

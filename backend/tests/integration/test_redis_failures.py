@@ -1,0 +1,140 @@
+"""Whatever Redis does, the API answers as if the rate limit were off: 200, at once, with one line in the log."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import perf_counter
+
+import pytest
+from httpx2 import AsyncClient
+
+from app.core import circuit_breaker
+from app.core.app_factory import create_app
+from app.models.user import User
+from tests.fixtures.auth import headers_of
+from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.faults import MISBEHAVIOUR, FaultProxy, listening, silence
+from tests.fixtures.logs import collected
+
+ME = "/api/v1/users/me"
+REFUSING = "redis://127.0.0.1:1/0"
+AT_ONCE_SECONDS = 0.25
+BASELINE_SECONDS = 0.25  # what the request itself may take on a busy machine
+Connect = Callable[[str], object]
+
+
+@asynccontextmanager
+async def limited(make_app: MakeApp, url: str, limit: int = 2) -> AsyncIterator[AsyncClient]:
+    app = make_app(
+        redis_url=url, rate_limit_enabled=True, rate_limit_requests=limit, log_level="INFO"
+    )
+    async with client_for(app) as client:
+        yield client
+    await app.state.redis.aclose()
+
+
+async def assert_served(client: AsyncClient, user: User, times: int) -> None:
+    for _ in range(times):
+        started = perf_counter()
+        answer = await client.get(ME, headers=headers_of(user))
+        assert answer.status_code == 200
+        assert perf_counter() - started < AT_ONCE_SECONDS + BASELINE_SECONDS
+        assert not any(name.startswith("x-ratelimit") for name in answer.headers)
+
+
+def transitions(records: list[logging.LogRecord]) -> list[str]:
+    return [record.getMessage() for record in records if record.name == circuit_breaker.__name__]
+
+
+class TestEveryFault:
+    @pytest.mark.parametrize("name", MISBEHAVIOUR)
+    async def test_request_is_served_and_the_log_says_so_once(
+        self, make_app: MakeApp, ada: User, name: str
+    ) -> None:
+        async with (
+            listening(MISBEHAVIOUR[name]) as redis,
+            limited(make_app, redis.url) as client,
+        ):
+            with collected(logging.INFO) as records:
+                await assert_served(client, ada, 15)
+
+        assert transitions(records) == ["dependency_degraded"]
+        assert redis.connections <= circuit_breaker.OPEN_AFTER
+
+    async def test_refusing_redis(self, make_app: MakeApp, ada: User) -> None:
+        async with limited(make_app, REFUSING) as client:
+            with collected(logging.INFO) as records:
+                await assert_served(client, ada, 15)
+
+        assert transitions(records) == ["dependency_degraded"]
+
+    async def test_no_log_record_carries_the_password_of_redis(
+        self, make_app: MakeApp, ada: User
+    ) -> None:
+        async with limited(make_app, "redis://:redis-marker@127.0.0.1:1/0") as client:
+            with collected(logging.DEBUG) as records:
+                await assert_served(client, ada, 6)
+
+        assert "redis-marker" not in str([vars(record) for record in records])
+
+    async def test_parallel_requests_on_a_hanging_redis_wait_side_by_side(
+        self, make_app: MakeApp, ada: User
+    ) -> None:
+        async with listening(silence) as redis, limited(make_app, redis.url) as client:
+            started = perf_counter()
+            answers = await asyncio.gather(
+                *(client.get(ME, headers=headers_of(ada)) for _ in range(20))
+            )
+
+            assert {answer.status_code for answer in answers} == {200}
+            assert perf_counter() - started < 1
+
+
+class TestRecovery:
+    @pytest.fixture(autouse=True)
+    def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.2)
+
+    async def test_limit_acts_again_when_redis_is_back(
+        self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
+    ) -> None:
+        async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:
+            assert "X-RateLimit-Limit" in (await client.get(ME, headers=headers_of(ada))).headers
+
+            redis_proxy.mode = "silent"
+            with collected(logging.INFO) as records:
+                await assert_served(client, ada, 5)
+                redis_proxy.mode = "pass"
+                await asyncio.sleep(0.25)
+                answer = await client.get(ME, headers=headers_of(ada))
+
+        assert "X-RateLimit-Limit" in answer.headers
+        assert transitions(records) == ["dependency_degraded", "dependency_recovered"]
+
+    async def test_restart_between_two_requests_is_never_an_error(
+        self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
+    ) -> None:
+        async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:
+            for _ in range(10):
+                assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+                redis_proxy.cut()
+
+
+class TestOff:
+    async def test_redis_url_alone_makes_no_connection(self, make_app: MakeApp, ada: User) -> None:
+        async with listening(silence) as redis:
+            app = make_app(redis_url=redis.url)
+            async with client_for(app) as client:
+                await assert_served(client, ada, 5)
+            await app.state.redis.aclose()
+
+        assert redis.connections == 0
+
+    async def test_building_the_application_makes_no_connection(self) -> None:
+        async with listening(silence) as redis:
+            create_app(make_settings(redis_url=redis.url, rate_limit_enabled=True))
+            await asyncio.sleep(0.02)
+
+        assert redis.connections == 0

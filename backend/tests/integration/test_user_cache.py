@@ -1,0 +1,274 @@
+"""The caller from the cache: off unless asked for, gone with every write, and never what login looks at."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from redis.asyncio import Redis
+from sqlalchemy import inspect
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import DetachedInstanceError
+
+from app.auth.caller import CallerSnapshot, load_caller
+from app.core.cache.base import NullCache
+from app.core.cache.redis import TOMBSTONE, RedisCache
+from app.models.user import User, caller_key
+from tests.fixtures.auth import PASSWORD, MakeUser, headers_of
+from tests.fixtures.cache import (
+    PREFIX,
+    Committed,
+    deactivate,
+    demote,
+    recorded_commands,
+    remove,
+)
+from tests.fixtures.fastapi_app import MakeApp, client_for
+
+ME = "/api/v1/users/me"
+TTL_SECONDS = 10
+
+
+@pytest.fixture
+def app(make_cached_app: MakeApp) -> FastAPI:
+    return make_cached_app(auth_user_cache_enabled=True)
+
+
+async def status_of(client: AsyncClient, user: User, path: str = ME) -> int:
+    return (await client.get(path, headers=headers_of(user))).status_code
+
+
+def name_of(user: User) -> str:
+    return PREFIX + caller_key(user.id)
+
+
+class TestOff:
+    async def test_the_caller_is_read_from_the_database_and_redis_is_not_asked(
+        self, make_cached_app: MakeApp, ada: User, statements: list[str]
+    ) -> None:
+        app = make_cached_app()
+
+        with recorded_commands(app) as commands:
+            async with client_for(app) as client:
+                for _ in range(2):
+                    assert await status_of(client, ada) == 200
+
+        assert commands == []
+        assert len(statements) == 2
+
+
+class TestOn:
+    async def test_second_call_makes_no_database_query(
+        self, client: AsyncClient, ada: User, statements: list[str]
+    ) -> None:
+        first = await client.get(ME, headers=headers_of(ada))
+        assert len(statements) == 1
+
+        second = await client.get(ME, headers=headers_of(ada))
+
+        assert len(statements) == 1
+        assert second.status_code == 200
+        assert second.json() == first.json()
+
+    async def test_an_admins_warm_read_makes_no_query_and_two_round_trips(
+        self, app: FastAPI, client: AsyncClient, admin: User, ada: User, statements: list[str]
+    ) -> None:
+        path = f"/api/v1/users/{ada.id}"
+        await status_of(client, admin, path)
+        statements.clear()
+
+        with recorded_commands(app) as commands:
+            assert await status_of(client, admin, path) == 200
+
+        assert statements == []
+        assert [command.split()[0] for command in commands] == ["GETRANGE", "GETRANGE"]
+
+    async def test_each_caller_is_themselves(
+        self, client: AsyncClient, ada: User, grace: User
+    ) -> None:
+        for user in (ada, grace, ada, grace):
+            answer = await client.get(ME, headers=headers_of(user))
+            assert answer.json()["id"] == str(user.id)
+
+    async def test_a_stranger_is_forbidden_from_the_cache_too(
+        self, client: AsyncClient, ada: User, grace: User
+    ) -> None:
+        for _ in range(2):
+            assert await status_of(client, grace, f"/api/v1/users/{ada.id}") == 403
+
+    async def test_an_entry_lives_as_long_as_the_setting_says(
+        self, client: AsyncClient, redis_client: Redis, ada: User
+    ) -> None:
+        await status_of(client, ada)
+
+        assert 0 < await redis_client.ttl(name_of(ada)) <= TTL_SECONDS
+
+    async def test_an_unknown_account_is_asked_for_every_time(
+        self, client: AsyncClient, redis_client: Redis, statements: list[str]
+    ) -> None:
+        nobody = uuid4()
+
+        for _ in range(2):
+            assert (await client.get(ME, headers=headers_of(nobody))).status_code == 401
+
+        assert len(statements) == 2
+        assert await redis_client.exists(PREFIX + caller_key(nobody)) == 0
+
+
+class TestWrite:
+    async def test_a_deactivated_account_is_kept_out_on_the_next_call(
+        self, app: FastAPI, client: AsyncClient, ada: User, committed: Committed
+    ) -> None:
+        assert await status_of(client, ada) == 200
+
+        await committed(app, deactivate, ada.id)
+
+        for _ in range(2):
+            assert await status_of(client, ada) == 401
+
+    async def test_a_demoted_admin_is_no_admin_on_the_next_call(
+        self, app: FastAPI, client: AsyncClient, admin: User, ada: User, committed: Committed
+    ) -> None:
+        path = f"/api/v1/users/{ada.id}"
+        assert await status_of(client, admin, path) == 200
+
+        await committed(app, demote, admin.id)
+
+        for _ in range(2):
+            assert await status_of(client, admin, path) == 403
+
+    async def test_a_deleted_account_is_unauthorized_on_the_next_call(
+        self, app: FastAPI, client: AsyncClient, ada: User, committed: Committed
+    ) -> None:
+        await status_of(client, ada)
+
+        await committed(app, remove, ada.id)
+
+        assert await status_of(client, ada) == 401
+
+    async def test_a_cached_inactive_account_is_unauthorized(
+        self, client: AsyncClient, make_user: MakeUser, statements: list[str]
+    ) -> None:
+        user = await make_user("inactive@example.com", is_active=False)
+        statements.clear()
+
+        for _ in range(2):
+            assert await status_of(client, user) == 401
+
+        assert len(statements) == 1  # the second refusal came from the cache
+
+
+class TestLogin:
+    async def test_never_looks_into_the_cache(
+        self, app: FastAPI, client: AsyncClient, ada: User
+    ) -> None:
+        await status_of(client, ada)
+
+        with recorded_commands(app) as commands:
+            answer = await client.post(
+                "/auth/login", data={"username": ada.email, "password": PASSWORD}
+            )
+
+        assert answer.status_code == 200
+        assert commands == []
+
+    async def test_refuses_an_account_whose_deactivation_redis_missed(
+        self, app: FastAPI, client: AsyncClient, ada: User, db: AsyncSession
+    ) -> None:
+        await status_of(client, ada)
+        await deactivate(db, ada.id)
+        await db.commit()  # a session that tells no cache
+
+        answer = await client.post(
+            "/auth/login", data={"username": ada.email, "password": PASSWORD}
+        )
+
+        assert answer.status_code == 401
+        assert await status_of(client, ada) == 200  # the documented trade-off, until the TTL ends
+
+
+class TestMissedDeletion:
+    async def test_acts_when_the_ttl_has_ended(
+        self, make_cached_app: MakeApp, ada: User, db: AsyncSession
+    ) -> None:
+        app = make_cached_app(auth_user_cache_enabled=True, auth_user_cache_ttl_seconds=1)
+        async with client_for(app) as client:
+            assert await status_of(client, ada) == 200
+            await deactivate(db, ada.id)
+            await db.commit()  # a session that tells no cache
+            await asyncio.sleep(1.1)
+
+            assert await status_of(client, ada) == 401
+
+    async def test_is_made_good_by_doing_the_change_again(
+        self, app: FastAPI, client: AsyncClient, ada: User, db: AsyncSession, committed: Committed
+    ) -> None:
+        await status_of(client, ada)
+        await deactivate(db, ada.id)
+        await db.commit()
+
+        await committed(app, deactivate, ada.id)
+
+        assert await status_of(client, ada) == 401
+
+
+class TestLoadCaller:
+    async def test_from_the_cache_it_belongs_to_no_session(
+        self, db: AsyncSession, cache: RedisCache, ada: User
+    ) -> None:
+        first = await load_caller(db, cache, ada.id, TTL_SECONDS)
+        await db.rollback()
+        db.expunge_all()
+        second = await load_caller(db, cache, ada.id, TTL_SECONDS)
+
+        assert first is not None
+        assert second is not None
+        assert inspect(second).session is None
+        assert list(db) == []
+        with pytest.raises(InvalidRequestError):
+            await db.refresh(second)
+
+    async def test_a_change_to_it_is_not_written(
+        self, db: AsyncSession, cache: RedisCache, ada: User
+    ) -> None:
+        await load_caller(db, cache, ada.id, TTL_SECONDS)
+        known = await load_caller(db, cache, ada.id, TTL_SECONDS)
+        assert known is not None
+
+        known.is_superuser = True
+        await db.commit()
+
+        row = await load_caller(db, NullCache(), ada.id, TTL_SECONDS)
+        assert row is not None
+        assert row.is_superuser is False
+
+    async def test_what_was_not_cached_raises_instead_of_being_empty(
+        self, db: AsyncSession, cache: RedisCache, ada: User
+    ) -> None:
+        await load_caller(db, cache, ada.id, TTL_SECONDS)
+
+        known = await load_caller(db, cache, ada.id, TTL_SECONDS)
+
+        assert known is not None
+        assert known.email == ada.email
+        assert known.created_at == ada.created_at
+        with pytest.raises(DetachedInstanceError):
+            _ = known.hashed_password
+
+    async def test_what_is_no_account_is_forgotten_and_the_database_is_asked(
+        self, db: AsyncSession, cache: RedisCache, redis_client: Redis, ada: User, grace: User
+    ) -> None:
+        of_grace = CallerSnapshot.model_validate(grace).model_dump_json().encode()
+
+        for payload in (b"garbage", b'{"is_superuser": true}', of_grace):
+            await redis_client.delete(name_of(ada))
+            await cache.fill(caller_key(ada.id), lambda stored=payload: stored)  # type: ignore[misc]
+
+            user = await load_caller(db, cache, ada.id, TTL_SECONDS)
+
+            assert user is not None
+            assert user.id == ada.id
+            assert user.is_superuser is False
+            assert await redis_client.get(name_of(ada)) == TOMBSTONE

@@ -1,0 +1,116 @@
+"""Two ways of telling: nothing, or a log record for the share that was asked for."""
+
+import logging
+import random
+
+import pytest
+
+from app.core.bounded_executor import BoundedExecutor
+from app.core.errors import ServiceUnavailable
+from app.core.telemetry import log
+from app.core.telemetry.base import NullTelemetry
+from app.core.telemetry.log import LogTelemetry
+from app.core.telemetry.middleware import TelemetryMiddleware
+from tests.fixtures.hashing import occupied
+from tests.fixtures.telemetry import RecordedTelemetry
+from tests.unit.core.middleware.asgi import http_scope, ok, other, run
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
+    names = ("metric", "count", "seconds", "labels", "sample_rate")
+    return [tuple(vars(record).get(name) for name in names) for record in caplog.records]
+
+
+class TestNull:
+    def test_tells_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        NullTelemetry().increment("a", b="c")
+        NullTelemetry().timing("a", 1.0, b="c")
+
+        assert caplog.records == []
+
+
+class TestLog:
+    def test_tells_name_value_labels_and_rate(self, caplog: pytest.LogCaptureFixture) -> None:
+        telemetry = LogTelemetry(1.0)
+
+        telemetry.increment("requests", route="/users")
+        telemetry.timing("duration", 0.12345678, route="/users")
+
+        assert told(caplog) == [
+            ("requests", 1, None, {"route": "/users"}, 1.0),
+            ("duration", None, 0.123457, {"route": "/users"}, 1.0),
+        ]
+
+    def test_no_label_collides_with_a_field_of_the_record(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        LogTelemetry(1.0).increment("a", message="x", module="y", args="z", metric="m")
+
+        assert told(caplog)[0][0] == "a"
+
+    def test_rate_zero_is_silence(self, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(1_000):
+            LogTelemetry(0.0).increment("a")
+
+        assert caplog.records == []
+
+    def test_rate_one_is_everything(self, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(1_000):
+            LogTelemetry(1.0).increment("a")
+
+        assert len(caplog.records) == 1_000
+
+    def test_rate_in_between_is_that_share(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log, "random", random.Random(7).random)
+
+        for _ in range(10_000):
+            LogTelemetry(0.2).increment("a")
+
+        assert 1_900 < len(caplog.records) < 2_100
+
+
+class TestMiddleware:
+    async def test_counts_and_times_each_request(self) -> None:
+        telemetry = RecordedTelemetry()
+
+        await run(TelemetryMiddleware(ok, telemetry), http_scope())
+
+        labels = {"method": "GET", "route": "__unmatched__", "status": "200"}
+        assert telemetry.counts == [("http_requests", labels)]
+        assert [(name, labels) for name, _, labels in telemetry.times] == [
+            ("http_request_duration", labels)
+        ]
+        assert telemetry.times[0][1] >= 0
+
+    async def test_an_invented_method_is_no_new_label(self) -> None:
+        telemetry = RecordedTelemetry()
+
+        await run(TelemetryMiddleware(ok, telemetry), http_scope(method="BREW"))
+
+        assert telemetry.counts[0][1]["method"] == "OTHER"
+
+    async def test_what_is_no_http_is_not_counted(self) -> None:
+        telemetry = RecordedTelemetry()
+
+        await run(TelemetryMiddleware(other, telemetry), {"type": "lifespan"})
+
+        assert telemetry.counts == []
+
+
+async def test_full_hashing_queue_is_counted() -> None:
+    telemetry = RecordedTelemetry()
+    executor = BoundedExecutor("password", 1, telemetry)
+    async with occupied(executor, executor.workers + 1):
+        for _ in range(3):
+            with pytest.raises(ServiceUnavailable):
+                await executor.run(int)
+    executor.close()
+
+    assert telemetry.counts == [("executor_rejections", {"executor": "password"})] * 3

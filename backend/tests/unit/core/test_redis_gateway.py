@@ -1,0 +1,255 @@
+"""Whatever Redis does, the gateway answers in time: with a result or with ``RedisUnavailable``."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from time import perf_counter, sleep
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
+from app.core.redis import BUDGET_SECONDS, POOL_SIZE, RedisGateway, RedisUnavailable, build_client
+from app.core.telemetry.base import NullTelemetry
+from tests.fixtures.env import GIVEN_REDIS_URL
+from tests.fixtures.faults import MISBEHAVIOUR, commands_in, listening, saying, silence
+from tests.fixtures.redis import ConnectRedis
+
+AT_ONCE_SECONDS = 0.25
+REFUSING = "redis://127.0.0.1:1/0"
+
+
+@asynccontextmanager
+async def gateway_to(
+    url: str, clock: Callable[[], float] = perf_counter
+) -> AsyncIterator[RedisGateway]:
+    gateway = RedisGateway(build_client(url), CircuitBreaker("redis", NullTelemetry(), clock))
+    try:
+        yield gateway
+    finally:
+        async with asyncio.timeout(1):
+            await gateway.aclose()
+
+
+async def get(client: Redis) -> object:
+    return await client.get("test:key")
+
+
+async def refused_after(gateway: RedisGateway) -> float:
+    started = perf_counter()
+    with pytest.raises(RedisUnavailable):
+        await gateway.run(get)
+    return perf_counter() - started
+
+
+class TestFailures:
+    @pytest.mark.parametrize("name", MISBEHAVIOUR)
+    async def test_every_misbehaviour_is_unavailable_within_the_budget(self, name: str) -> None:
+        async with listening(MISBEHAVIOUR[name]) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(2 * OPEN_AFTER):
+                assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+            assert gateway.breaker.state is State.OPEN
+            assert redis.connections <= OPEN_AFTER
+
+    async def test_refused_connection_is_unavailable_at_once(self) -> None:
+        async with gateway_to(REFUSING) as gateway:
+            for _ in range(OPEN_AFTER):
+                assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+            assert gateway.breaker.state is State.OPEN
+
+    async def test_name_that_does_not_exist_is_unavailable(self) -> None:
+        async with gateway_to("unix:///nowhere/redis.sock") as gateway:
+            assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+    async def test_option_in_the_url_that_the_client_does_not_know_is_unavailable(self) -> None:
+        async with gateway_to(f"{REFUSING}?unknown=1") as gateway:
+            assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+    async def test_option_in_the_url_cannot_widen_the_budget(self) -> None:
+        async with (
+            listening(silence) as redis,
+            gateway_to(f"{redis.url}?socket_timeout=60&socket_connect_timeout=60") as gateway,
+        ):
+            assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+    async def test_wrong_credentials_are_unavailable(self) -> None:
+        denied = saying(b"-WRONGPASS invalid username-password pair\r\n")
+        async with listening(denied) as redis:
+            url = redis.url.replace("//", "//user:password@")
+            async with gateway_to(url) as gateway:
+                assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+    async def test_many_at_once_on_a_hanging_server_wait_once(self) -> None:
+        async with listening(silence) as redis, gateway_to(redis.url) as gateway:
+            times = await asyncio.gather(*(refused_after(gateway) for _ in range(3 * POOL_SIZE)))
+
+            assert max(times) < 2 * AT_ONCE_SECONDS  # so many tasks on one loop
+            assert await refused_after(gateway) < 0.01
+
+    async def test_what_the_command_itself_gets_wrong_is_not_hidden(self) -> None:
+        async def wrong(client: Redis) -> None:
+            raise KeyError("ours")
+
+        async with gateway_to(REFUSING) as gateway:
+            with pytest.raises(KeyError):
+                await gateway.run(wrong)
+
+
+class TestOurOwnSlowness:
+    async def test_a_stalled_event_loop_is_not_a_silent_redis(self) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(3):
+                task = asyncio.create_task(gateway.run(get))
+                await asyncio.sleep(0)
+                sleep(3 * BUDGET_SECONDS)  # noqa: ASYNC251  somebody computes on the event loop
+
+                assert await task == b"OK"
+            assert gateway.breaker.state is State.CLOSED
+
+    async def test_a_crowd_before_a_slow_redis_is_served_or_turned_away_and_opens_nothing(
+        self,
+    ) -> None:
+        async def slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.04 if b"GET" in data else 0)
+            writer.write(b"+OK\r\n" * commands_in(data))
+
+        async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
+            crowd = (gateway.run(get) for _ in range(10 * POOL_SIZE))
+            answers = await asyncio.gather(*crowd, return_exceptions=True)
+
+            assert {type(answer) for answer in answers} == {bytes, RedisUnavailable}
+            assert gateway.breaker.state is State.CLOSED
+            assert await gateway.run(get) == b"OK"
+
+    async def test_places_are_given_back_by_whoever_leaves(self) -> None:
+        async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(5):
+                tasks = [asyncio.create_task(gateway.run(get)) for _ in range(2 * POOL_SIZE)]
+                await asyncio.sleep(0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+            assert gateway._connections._value == POOL_SIZE
+
+
+class TestRestraint:
+    async def test_nothing_connects_before_the_first_command(self) -> None:
+        async with listening(silence) as redis, gateway_to(redis.url):
+            await asyncio.sleep(0.02)
+
+            assert redis.connections == 0
+
+    async def test_a_failed_command_is_not_tried_again(self) -> None:
+        async with listening(MISBEHAVIOUR["closes mid-reply"]) as redis:
+            async with gateway_to(redis.url) as gateway:
+                await refused_after(gateway)
+
+            assert redis.connections == 1
+
+    async def test_an_open_breaker_asks_nobody(self) -> None:
+        async with listening(silence) as redis, gateway_to(redis.url) as gateway:
+            await refused_after(gateway)
+            await refused_after(gateway)
+            seen = redis.connections
+
+            for _ in range(1_000):
+                await refused_after(gateway)
+
+            assert redis.connections == seen
+
+    async def test_connections_are_bounded_and_used_again(self) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(5):
+                await asyncio.gather(*(gateway.run(get) for _ in range(POOL_SIZE)))
+
+            assert redis.connections <= POOL_SIZE
+
+
+class TestRecovery:
+    async def test_one_probe_finds_out_that_it_is_back(self) -> None:
+        now = 0.0
+        async with listening(silence) as redis, gateway_to(redis.url, lambda: now) as gateway:
+            await refused_after(gateway)
+            await refused_after(gateway)
+            redis.reply = saying(b"+OK\r\n")
+
+            now = 4.9
+            await refused_after(gateway)
+            now = 5.0
+
+            assert await gateway.run(get) == b"OK"
+            assert gateway.breaker.state is State.CLOSED
+
+    async def test_server_that_closed_idle_connections_is_reached_again(self) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            await gateway.run(get)
+            redis.cut()
+            await asyncio.sleep(0.02)
+
+            with suppress(RedisUnavailable):  # the pool may learn it by this one
+                await gateway.run(get)
+
+            assert await gateway.run(get) == b"OK"
+
+
+async def echo_slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
+    """Answer ECHO with its own argument after a random while; everything else with OK."""
+    if b"ECHO" not in data:
+        writer.write(b"+OK\r\n" * commands_in(data))
+        return
+    await asyncio.sleep(random.random() * 0.004)
+    argument = data.split(b"\r\n")[4]
+    writer.write(b"$%d\r\n%b\r\n" % (len(argument), argument))
+
+
+async def crossed(gateway: RedisGateway, number: int, count: int) -> int:
+    """One client: how many of ``count`` commands, a third of them cancelled, got another one's answer."""
+    wrong = 0
+    for turn in range(count):
+        mine = f"test:{number}:{turn}".encode()
+
+        async def ask(client: Redis, mine: bytes = mine) -> object:
+            return await client.echo(mine)
+
+        task = asyncio.create_task(gateway.run(ask))
+        if random.random() < 0.33:
+            await asyncio.sleep(random.random() * 0.004)
+            task.cancel()
+        with suppress(asyncio.CancelledError, RedisUnavailable):
+            wrong += await task != mine
+    return wrong
+
+
+class TestCancellation:
+    async def test_no_answer_reaches_another_command(self) -> None:
+        async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
+            wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(30)))
+
+            assert sum(wrong) == 0
+            assert gateway.breaker.state is State.CLOSED
+
+    @pytest.mark.skipif(not GIVEN_REDIS_URL, reason="REDIS_URL is not set")
+    async def test_no_answer_of_a_real_redis_reaches_another_command(
+        self, connect_redis: ConnectRedis
+    ) -> None:
+        gateway = RedisGateway(connect_redis(), CircuitBreaker("redis", NullTelemetry()))
+
+        wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(50)))
+
+        await gateway.aclose()
+        assert sum(wrong) == 0
+
+    async def test_a_command_that_its_caller_leaves_is_no_failure(self) -> None:
+        async with listening(silence) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(3 * OPEN_AFTER):
+                task = asyncio.create_task(gateway.run(get))
+                await asyncio.sleep(0.001)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+            assert gateway.breaker.state is State.CLOSED
