@@ -15,7 +15,7 @@ ALEMBIC = -m alembic -c backend/alembic.ini
 
 export PYTHONPATH := backend
 
-.PHONY: help run test lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench redis-faults cache-crosstalk lock
+.PHONY: help run test test-all lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench redis-faults cache-crosstalk lock
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ run: ## Serve on http://127.0.0.1:8000 with reload (PORT=8001 for another port)
 	@$(RUN) scripts/run.py
 
 test: ## Run the tests, on every core (args="-k login" for some of them, args="-n 0" in one process)
+	@$(DEV) -m pytest -n auto -m "not slow" $(args)
+
+test-all: ## Run those too that start processes of their own
 	@$(DEV) -m pytest -n auto $(args)
 
 lint: ## Check format, imports, types and layers; changes nothing

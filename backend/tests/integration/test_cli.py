@@ -146,6 +146,7 @@ class TestRoutes:
         } <= rows
 
 
+@pytest.mark.slow
 def test_a_broken_configuration_is_one_line_for_every_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "routes"],

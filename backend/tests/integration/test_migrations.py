@@ -108,6 +108,7 @@ async def test_every_single_step_can_be_undone_and_redone(empty_url: str) -> Non
         before = after
 
 
+@pytest.mark.slow
 async def test_the_schema_is_the_models(empty_url: str) -> None:
     await in_transaction(empty_url, ("upgrade", "head"))
 
@@ -121,6 +122,7 @@ async def test_there_is_one_head() -> None:
     assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
 
 
+@pytest.mark.slow
 async def test_five_migrators_at_once_all_succeed(empty_url: str) -> None:
     done = await asyncio.gather(*(alembic(empty_url, "upgrade", "head") for _ in range(MIGRATORS)))
 
@@ -128,6 +130,7 @@ async def test_five_migrators_at_once_all_succeed(empty_url: str) -> None:
     assert sum(output.count("add is_superuser") for _, output in done) == 1
 
 
+@pytest.mark.slow
 async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
     code, output = await alembic(empty_url, "upgrade", "head", "--sql")
 
@@ -136,6 +139,7 @@ async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
     assert "CREATE UNIQUE INDEX ix_users_email" in output
 
 
+@pytest.mark.slow
 async def test_a_missing_database_url_is_one_clear_sentence() -> None:
     code, output = await alembic("", "upgrade", "head")
 
@@ -148,6 +152,7 @@ def test_history_does_not_import_the_application(path: Path) -> None:
     assert "from app" not in path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_postgres(), reason="SQLite builds no index concurrently")
 async def test_a_migration_may_leave_its_transaction(empty_url: str, tmp_path: Path) -> None:
     """CREATE INDEX CONCURRENTLY is refused inside one; autocommit_block() is Alembic's way out."""

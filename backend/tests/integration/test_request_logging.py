@@ -69,6 +69,7 @@ async def test_an_unhandled_error_is_logged_as_500(
     assert summaries(logs)[0]["status"] == 500
 
 
+@pytest.mark.slow
 def test_lines_of_the_running_server_are_json_and_tell_no_secret(
     start_server: StartServer, database_url: str
 ) -> None:

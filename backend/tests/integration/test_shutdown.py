@@ -10,7 +10,10 @@ import pytest
 
 from tests.fixtures.server import StartServer
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to send"),
+]
 
 READY = "/api/v1/health/ready"
 

@@ -273,6 +273,7 @@ class TestGetSettings:
         assert "\n" not in message
 
 
+@pytest.mark.slow
 class TestMisconfiguredStart:
     @pytest.mark.parametrize("key", ["changeme-marker", "", "k" * 31])
     def test_ends_with_one_line_that_names_the_setting_and_not_its_value(

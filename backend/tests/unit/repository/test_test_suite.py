@@ -38,6 +38,7 @@ def fresh_environment(database_url: str) -> dict[str, str]:
     return {**kept, "DATABASE_URL": database_url}
 
 
+@pytest.mark.slow
 def test_refusal_ends_the_run_before_a_single_test(tmp_path: Path) -> None:
     environment = fresh_environment("postgresql://app@127.0.0.1:1/app")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "backend/tests/unit/db"]
@@ -62,6 +63,7 @@ def test_settings_are_those_of_a_test_whatever_the_shell_says() -> None:
     assert get_settings().database_url is None
 
 
+@pytest.mark.slow
 def test_parallel_workers_use_the_services_that_were_named(tmp_path: Path) -> None:
     """Else a run on PostgreSQL would silently be one on SQLite."""
     environment = fresh_environment("postgresql://app@127.0.0.1:1/app_test")
