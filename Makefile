@@ -26,7 +26,7 @@ run: ## Serve on http://127.0.0.1:8000 with reload (PORT=8001 for another port)
 test: ## Run the tests, on every core (args="-k login" for some of them, args="-n 0" in one process)
 	@$(DEV) -m pytest -n auto -m "not slow" $(args)
 
-test-all: ## Run those too that start processes of their own
+test-all: ## Run those too that start processes or wait for real time-outs
 	@$(DEV) -m pytest -n auto $(args)
 
 lint: ## Check format, imports, types and layers; changes nothing

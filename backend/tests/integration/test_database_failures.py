@@ -140,11 +140,13 @@ class TestUnreachableDatabase:
 
         await assert_unavailable(client.post("/api/v1/users", json=new_user()))
 
+    @pytest.mark.slow
     async def test_silent_server_is_unavailable(self, connect: Connect, silent_url: str) -> None:
         client = await connect(silent_url)
 
         await assert_unavailable(client.post("/api/v1/users", json=new_user()))
 
+    @pytest.mark.slow
     async def test_silent_server_makes_readiness_fail_in_a_second_and_leaves_liveness_alone(
         self, connect: Connect, silent_url: str
     ) -> None:
@@ -159,6 +161,7 @@ class TestUnreachableDatabase:
         assert live_seconds < 0.5
         assert ready_seconds < 1.5
 
+    @pytest.mark.slow
     async def test_more_requests_than_connections_are_unavailable_in_time(
         self, connect: Connect, silent_url: str
     ) -> None:

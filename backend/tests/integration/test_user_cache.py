@@ -190,6 +190,7 @@ class TestLogin:
 
 
 class TestMissedDeletion:
+    @pytest.mark.slow
     async def test_acts_when_the_ttl_has_ended(
         self, make_cached_app: MakeApp, ada: User, db: AsyncSession
     ) -> None:

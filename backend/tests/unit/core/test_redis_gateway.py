@@ -99,6 +99,7 @@ class TestFailures:
 
 
 class TestOurOwnSlowness:
+    @pytest.mark.slow
     async def test_a_stalled_event_loop_is_not_a_silent_redis(self) -> None:
         async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
             for _ in range(3):
@@ -225,6 +226,7 @@ async def crossed(gateway: RedisGateway, number: int, count: int) -> int:
 
 
 class TestCancellation:
+    @pytest.mark.slow
     async def test_no_answer_reaches_another_command(self) -> None:
         async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
             wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(30)))

@@ -51,6 +51,7 @@ class TestRedisCache:
 
         assert given - 1 <= await redis_client.ttl(PREFIX + key) <= given
 
+    @pytest.mark.slow
     async def test_an_entry_is_gone_after_its_ttl(self, cache: RedisCache, key: str) -> None:
         await cache.fill(key, holding(b"value"), 1)
         await asyncio.sleep(1.1)
@@ -162,6 +163,7 @@ class TestPoisonedEntry:
         assert await redis_client.get(PREFIX + key) == TOMBSTONE
         assert 0 < await redis_client.ttl(PREFIX + key) <= TOMBSTONE_SECONDS
 
+    @pytest.mark.slow
     async def test_does_not_count_as_a_failure_of_redis(
         self, cache: RedisCache, redis_client: Redis, key: str, poison: Poison
     ) -> None:

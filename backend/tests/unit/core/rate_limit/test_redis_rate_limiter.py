@@ -219,6 +219,7 @@ class TestWhatTheClientIsTold:
 
         assert (await hit(limiter)).allowed
 
+    @pytest.mark.slow
     async def test_a_real_second_is_a_second(self, gateway: RedisGateway) -> None:
         limiter = RedisRateLimiter(gateway, 1, 1)
         await hit(limiter)
