@@ -37,6 +37,8 @@ PATIENCE_SECONDS = 20
 NEVER = 1_000_000
 
 ADDED_P99_MS = 5.0
+# 2,000 requests on a machine that does other things tell no 99th percentile to 5 ms: --quick looks for the gross.
+QUICK_P99_MS = 50.0
 SLOWEST_ADDED_MS = 250.0
 BACK_SECONDS = 6.0
 
@@ -297,7 +299,12 @@ async def faults(report: Report, folder: Path, proxy: Proxy) -> None:
         await proxy.refuse()
         refused = [answer for _, answer in await load(port, token, REQUESTS)]
         report.exactly(f"refused: 5xx in {len(refused):,} requests", server_errors(refused), 0)
-        report.figure("refused: added p99", p99_ms(refused) - base_p99, ADDED_P99_MS, "ms")
+        report.figure(
+            "refused: added p99",
+            p99_ms(refused) - base_p99,
+            QUICK_P99_MS if QUICK else ADDED_P99_MS,
+            "ms",
+        )
         report.exactly("refused: transitions logged", transitions(log), 1)
         await proxy.forward()
         report.figure("refused, then back: used again", await measure_back(port, token), 6, "s")
@@ -310,7 +317,10 @@ async def faults(report: Report, folder: Path, proxy: Proxy) -> None:
         report.exactly(f"hangs: 5xx in {len(every):,} requests", server_errors(every), 0)
         report.figure("hangs: slowest request, added", added, SLOWEST_ADDED_MS, "ms")
         report.figure(
-            "hangs: added p99 once open", p99_ms(once_open) - base_p99, ADDED_P99_MS, "ms"
+            "hangs: added p99 once open",
+            p99_ms(once_open) - base_p99,
+            QUICK_P99_MS if QUICK else ADDED_P99_MS,
+            "ms",
         )
         await proxy.forward()
         report.figure("hung, then back: used again", await measure_back(port, token), 6, "s")
