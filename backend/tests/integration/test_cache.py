@@ -324,8 +324,8 @@ class TestBrokenRedis:
                     assert answer.json() == expected.json()
             await app.state.redis.aclose()
 
-        assert max(times) < normal + 0.25
-        assert sorted(times)[5] < normal + 0.05  # most are not even tried: the breaker is open
+        assert max(times) < normal + 0.75
+        assert sorted(times)[5] < normal + 0.15  # most are not even tried: the breaker is open
 
     @pytest.mark.parametrize("server", [refusing_server, silent_server])
     async def test_does_not_keep_a_change_from_being_committed(
@@ -347,7 +347,7 @@ class TestBrokenRedis:
             await app.state.redis.aclose()
 
         assert answer.json()["is_active"] is False
-        assert took < 0.25 + 0.25
+        assert took < 1
 
     @pytest.mark.parametrize(
         "error",

@@ -16,7 +16,7 @@ from tests.fixtures.env import GIVEN_REDIS_URL
 from tests.fixtures.faults import MISBEHAVIOUR, commands_in, listening, saying, silence
 from tests.fixtures.redis import ConnectRedis
 
-AT_ONCE_SECONDS = 0.25
+AT_ONCE_SECONDS = 0.5
 REFUSING = "redis://127.0.0.1:1/0"
 
 
