@@ -15,7 +15,7 @@ def main() -> None:
             [
                 *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *extra),
                 *("--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"),
-                *("--no-emit-index-url", "--no-header", "--quiet"),
+                *("--no-header", "--quiet"),
                 *("--output-file", str(REQUIREMENTS / name)),
             ],
             check=True,
