@@ -1,0 +1,105 @@
+"""A client that sends exactly the bytes it is told to, over one kept-alive connection."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.harness.server import HOST
+
+ANSWER_SECONDS = 30
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. Names of ``headers`` are in lower case, in the order in which they came."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    seconds: float
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Connection:
+    """Opens itself when it is first used, and again after it was ended."""
+
+    def __init__(self, port: int, token: str = "", host: str = HOST) -> None:
+        self.port = port
+        self.host = host
+        self.token = token
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self.host, self.port)
+        return self._streams
+
+    async def request(
+        self, method: str, target: str, headers: Headers = (), body: bytes = b""
+    ) -> Answer:
+        """Send a request with Host, the token if there is one, and the length of the body; its answer."""
+        await self.send(message(method, target, headers, body, self.token))
+        return await self.answer(head=method == "HEAD")
+
+    async def get(self, target: str) -> Answer:
+        return await self.request("GET", target)
+
+    async def post_json(self, target: str, value: object) -> Answer:
+        kind = ("Content-Type", "application/json")
+        return await self.request("POST", target, [kind], json.dumps(value).encode())
+
+    async def send(self, raw: bytes) -> None:
+        _, writer = await self.open()
+        self._sent = time.perf_counter()
+        writer.write(raw)
+
+    async def answer(self, *, head: bool = False) -> Answer:
+        """The next answer. Raises ``IncompleteReadError`` where the server hangs up, ``TimeoutError`` where it is silent."""
+        reader, _ = await self.open()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            pairs = [line.partition(":") for line in lines if line]
+            headers = [(name.lower(), value.strip()) for name, _, value in pairs]
+            body = b"" if head else await self._body(reader, dict(headers))
+        seconds = time.perf_counter() - self._sent
+        if dict(headers).get("connection", "").lower() == "close":
+            self.close()
+        return Answer(int(first.split()[1]), headers, body, seconds)
+
+    async def _body(self, reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+        if headers.get("transfer-encoding") != "chunked":
+            return await reader.readexactly(int(headers.get("content-length", 0)))
+        body = b""
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readexactly(2)
+        return body
+
+    def close(self) -> None:
+        """Hang up at once, whatever is under way."""
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+
+def message(
+    method: str, target: str, headers: Headers = (), body: bytes = b"", token: str = ""
+) -> bytes:
+    """An HTTP/1.1 request, byte for byte as given: nothing is checked, so that nothing is mended."""
+    pairs = [("Host", HOST), *headers]
+    if token:
+        pairs.append(("Authorization", f"Bearer {token}"))
+    if body:
+        pairs.append(("Content-Length", str(len(body))))
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in pairs)]
+    # surrogateescape: a byte that is no UTF-8 is written in a str as \udc80 to \udcff.
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
