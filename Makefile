@@ -63,8 +63,8 @@ superuser: ## Create an admin account; asks for address and password
 check: ## Judge the configuration as production would
 	@$(RUN) -m app.cli check
 
-bench: ## Measure start, memory and a login flood against what is promised
-	@$(RUN) scripts/bench.py
+bench: ## Measure the template against the least that does the same work (args=--quick)
+	@$(DEV) -m scripts.bench $(args)
 
 redis-faults: ## Break Redis behind a running server and measure what clients notice (args=--quick)
 	@$(DEV) scripts/redis_faults.py $(args)

@@ -55,13 +55,17 @@ async def throwaway_database(name: str) -> AsyncIterator[str]:
 
 
 async def create_accounts(
-    database_url: str, *addresses: str, is_superuser: bool = False, is_active: bool = True
+    database_url: str,
+    *addresses: str,
+    is_superuser: bool = False,
+    is_active: bool = True,
+    rounds: int = 4,
 ) -> list[Account]:
-    """An account with a live token for each address, without a request."""
+    """An account with a live token for each address, without a request. ``rounds``: the cost of its hash."""
     settings = Settings.model_validate({"app_env": "test", "database_url": database_url})
     engine = build_engine(settings)
     assert engine is not None  # noqa: S101  the URL is given
-    hashed = hash_password(PASSWORD, rounds=4)
+    hashed = hash_password(PASSWORD, rounds=rounds)
     async with build_session_factory(engine).begin() as session:
         users = UserRepository(session)
         rows = [await users.create(mail, hashed, is_superuser=is_superuser) for mail in addresses]

@@ -1,0 +1,125 @@
+"""What one process costs: to start, to keep, and how long it keeps others waiting while it hashes passwords."""
+
+import asyncio
+import os
+import subprocess
+import time
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlencode
+
+from scripts.bench.load import Request, load
+from scripts.harness.client import Connection, message
+from scripts.harness.report import Report, percentile
+from scripts.harness.server import free_port, serving, stop, uvicorn
+from scripts.harness.services import PASSWORD, Account
+
+STARTS = 7
+START_SECONDS = 1.5
+CLIENTS = 8
+REQUESTS = 10_000
+MEMORY_MIB = 90
+FLOOD_SECONDS = 15
+FLOOD_CLIENTS = 8
+HEALTH_MS = 50
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its children so far; 0 where there is no /proc."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    ticks = sum(int(field) for field in stat.read_text().rpartition(")")[2].split()[11:13])
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
+
+
+def resident_mib(pid: int) -> float:
+    """What ``ps`` calls RSS, the same on Linux and macOS."""
+    command = ["ps", "-o", "rss=", "-p", str(pid)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout) / 1024
+
+
+async def measure_start(report: Report, folder: Path, environment: dict[str, str]) -> None:
+    """From the start of the process to the first 200, bytecode on disk."""
+    taken = []
+    for _ in range(STARTS):
+        port, started = free_port(), time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *uvicorn(port), env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        while not await answers(port):  # noqa: ASYNC110  another process is waited for
+            await asyncio.sleep(0.005)
+        taken.append(time.monotonic() - started)
+        await stop(process)
+    report.at_most("first 200 after the start, median (goal 1)", START_SECONDS, median(taken), "s")
+
+
+async def answers(port: int) -> bool:
+    connection = Connection(port)
+    try:
+        return (await connection.get("/health")).status == 200  # noqa: PLR2004  OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+async def measure_memory(
+    report: Report, folder: Path, environment: dict[str, str], account: Account
+) -> None:
+    """After some thousand requests of each kind, and the logins that they need."""
+    bearer = [("Authorization", f"Bearer {account.token}")]
+    async with serving(folder, environment) as server:
+        done = 0
+        while done < REQUESTS:
+            me = Request("GET", "/api/v1/users/me", bearer)
+            done += (await load(server.port, me, CLIENTS, 2)).requests
+        await log_in(server.port, account)
+        resident = resident_mib(server.process.pid)
+    report.at_most(f"resident after {REQUESTS:,} requests (goal 70)", MEMORY_MIB, resident, "MiB")
+
+
+async def log_in(port: int, account: Account) -> None:
+    form = urlencode({"username": account.email, "password": PASSWORD})
+    connection = Connection(port)
+    await connection.send(message("POST", "/auth/login", [FORM], form.encode()))
+    await connection.answer()
+    connection.close()
+
+
+async def measure_flood(
+    report: Report, folder: Path, environment: dict[str, str], account: Account
+) -> None:
+    """/health, one request after the other, while eight clients log in without pause."""
+    async with serving(folder, environment) as server:
+        calm = await probe(server.port)
+        flood = [
+            asyncio.create_task(flood_logins(server.port, account)) for _ in range(FLOOD_CLIENTS)
+        ]
+        flooded = await probe(server.port)
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+    report.at_most(
+        f"health p99 while {FLOOD_CLIENTS} log in",
+        HEALTH_MS,
+        percentile(flooded, 99),
+        "ms",
+        baseline=percentile(calm, 99),
+    )
+
+
+async def flood_logins(port: int, account: Account) -> None:
+    while True:
+        await log_in(port, account)
+
+
+async def probe(port: int) -> list[float]:
+    connection, until, taken = Connection(port), time.monotonic() + FLOOD_SECONDS, list[float]()
+    while time.monotonic() < until:
+        taken.append((await connection.get("/health")).seconds * 1000)
+        await asyncio.sleep(0.002)
+    connection.close()
+    return taken
