@@ -74,7 +74,7 @@ async def ping(client: Redis) -> bool:
     return bool(await client.ping())
 
 
-def get_shared_checks(request: Request) -> SharedChecks:
+async def get_shared_checks(request: Request) -> SharedChecks:
     """The readiness results of this application."""
     checks: SharedChecks = request.app.state.shared_checks
     return checks

@@ -104,19 +104,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-def get_app_settings(request: Request) -> Settings:
+async def get_app_settings(request: Request) -> Settings:
     """The settings that this application was built with."""
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_redis(request: Request) -> RedisGateway | None:
+async def get_redis(request: Request) -> RedisGateway | None:
     """The gateway to Redis, or ``None`` where none is configured."""
     gateway: RedisGateway | None = request.app.state.redis
     return gateway
 
 
-def get_password_executor(request: Request) -> BoundedExecutor:
+async def get_password_executor(request: Request) -> BoundedExecutor:
     """The threads that hash passwords, and nothing else."""
     executor: BoundedExecutor = request.app.state.password_executor
     return executor

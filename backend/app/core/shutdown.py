@@ -51,7 +51,7 @@ class Drain:
             signal.signal(signal.SIGTERM, previous)
 
 
-def get_drain(request: Request) -> Drain:
+async def get_drain(request: Request) -> Drain:
     """The drain state of the application that serves this request."""
     drain: Drain = request.app.state.drain
     return drain

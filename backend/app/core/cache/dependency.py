@@ -8,13 +8,13 @@ from starlette.requests import Request
 from app.core.cache.base import Cache
 
 
-def get_cache(request: Request) -> Cache:
+async def get_cache(request: Request) -> Cache:
     """The cache of the application that serves this request."""
     cache: Cache = request.app.state.cache
     return cache
 
 
-def get_user_cache(request: Request) -> Cache:
+async def get_user_cache(request: Request) -> Cache:
     """The cache that authentication reads callers from: a null object unless that was asked for."""
     cache: Cache = request.app.state.user_cache
     return cache
