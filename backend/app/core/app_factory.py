@@ -16,6 +16,7 @@ from app.core.logging import configure_logging
 from app.core.middleware import middleware_stack
 from app.core.rate_limit.middleware import RateLimitScope
 from app.core.resources import attach_resources, build_resources, lifespan
+from app.core.routing import flatten
 from app.db.session import attach_database
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v1_router)
     if settings.docs_enabled:
         app.include_router(docs_router)
+    flatten(app)
     return app
 
 

@@ -1,12 +1,13 @@
 """The router that every route module uses: strict about bodies, HEAD wherever GET is."""
 
+import inspect
 from collections.abc import Callable, Coroutine
 from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, params
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI, params
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
@@ -100,6 +101,31 @@ def check_content(request: Request, expected: str) -> None:
         raise UnsupportedMediaType("The body must be encoded in UTF-8")
     if request.headers.get("content-encoding", "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("The body must not be compressed")
+
+
+ROUTE_OPTIONS = inspect.signature(APIRoute).parameters.keys()
+
+
+def flatten(app: FastAPI) -> None:
+    """Replace the tree of included routers by one list of what is in it, with the paths as they are served.
+
+    FastAPI keeps a tree and walks it from the root once more for each level: who-am-I takes 1.15 times as long.
+    Only routes that are there already are moved; a router that is included later works as ever.
+    """
+    app.router.routes[:] = [
+        (
+            _moved(app, context.original_route, context)
+            if isinstance(context.original_route, APIRoute)
+            else included
+        )
+        for included in app.router.routes
+        for context in iter_route_contexts([included])
+    ]
+
+
+def _moved(app: FastAPI, route: APIRoute, context: RouteContext) -> APIRoute:
+    options = {name: getattr(context, name) for name in ROUTE_OPTIONS if hasattr(context, name)}
+    return type(route)(**{**options, "dependency_overrides_provider": app})
 
 
 class Router(APIRouter):

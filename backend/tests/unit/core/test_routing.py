@@ -1,18 +1,30 @@
 """The strict router alone: one reading of a form, one content type, HEAD wherever GET is."""
 
+import inspect
 import random
 from typing import Annotated
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import FastAPI, Form
+from fastapi import Depends, FastAPI, Form
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from httpx2 import ASGITransport, AsyncClient
 from pydantic import BaseModel
 from starlette.requests import Request
 
 from app.core.errors import BadRequest, UnsupportedMediaType
 from app.core.exception_handlers import register_exception_handlers
-from app.core.routing import FORM, JSON, MAX_FORM_FIELDS, Router, check_content, form_fields
+from app.core.routing import (
+    FORM,
+    JSON,
+    MAX_FORM_FIELDS,
+    Router,
+    check_content,
+    flatten,
+    form_fields,
+)
+from tests.fixtures.fastapi_app import MakeApp
 
 
 def request_with(**headers: str) -> Request:
@@ -229,3 +241,80 @@ class TestRouter:
         answer = await client.post("/raw", content=b"\xff\x00[[[")
 
         assert answer.json() == 5
+
+
+class TestFlatten:
+    async def test_routes_keep_their_whole_path_and_their_options(self) -> None:
+        inner, outer, app = (
+            Router(prefix="/inner", tags=["inner"]),
+            Router(prefix="/outer"),
+            FastAPI(),
+        )
+
+        @inner.post("/{number}", status_code=202, responses={409: {"description": "no"}})
+        async def endpoint(number: int) -> int:
+            return number
+
+        outer.include_router(inner, tags=["outer"])
+        app.include_router(outer)
+        before = app.openapi()
+        flatten(app)
+        app.openapi_schema = None
+
+        assert app.openapi() == before
+        (route,) = (route for route in app.routes if isinstance(route, APIRoute))
+        assert route.path == "/outer/inner/{number}"
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://test") as client:
+            assert (await client.post("/outer/inner/7")).status_code == 202
+
+    async def test_dependencies_can_still_be_overridden(self) -> None:
+        router, app = Router(), FastAPI()
+
+        async def answer() -> int:
+            return 1
+
+        @router.get("/")
+        async def endpoint(value: Annotated[int, Depends(answer)]) -> int:
+            return value
+
+        app.include_router(router)
+        flatten(app)
+        app.dependency_overrides[answer] = lambda: 2
+
+        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://test") as client:
+            assert (await client.get("/")).json() == 2
+
+    async def test_what_is_no_route_of_the_api_stays_as_it_is(self) -> None:
+        app = FastAPI()
+        app.mount("/files", FastAPI(), name="files")
+        mount = app.routes[-1]
+
+        flatten(app)
+
+        assert app.routes[-1] is mount
+
+
+def test_no_dependency_waits_for_a_thread(make_app: MakeApp) -> None:
+    """FastAPI runs one that is not async in the thread pool: a hop of its own for every request."""
+
+    def called(dependant: Dependant) -> set[object]:
+        return {
+            call
+            for sub in dependant.dependencies
+            for call in (sub.call, *called(sub))
+            if call is not None
+        }
+
+    routes = [route for route in make_app().routes if isinstance(route, APIRoute)]
+    calls = {call for route in routes for call in called(route.dependant)}
+
+    assert routes
+    assert [
+        call
+        for call in calls
+        if not any(
+            check(target)
+            for check in (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+            for target in (call, getattr(call, "__call__", None))  # noqa: B004  an object's own
+        )
+    ] == []
