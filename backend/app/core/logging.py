@@ -12,6 +12,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +21,7 @@ from app.core.context import request_id_var
 
 QUEUE_SIZE = 10_000
 BATCH = 500
+GATHER_SECONDS = 0.02
 FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of the process
 
 DETAIL = re.compile(
@@ -30,6 +32,10 @@ DETAIL = re.compile(
 STANDARD_ATTRIBUTES: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__
 ) | frozenset(("message", "asctime", "taskName", "color_message"))
+
+
+# Made once: json.dumps would make an encoder for every record. What it is given has no cycles.
+encode = json.JSONEncoder(default=str, check_circular=False).encode
 
 
 class LogFormatter(logging.Formatter):
@@ -44,11 +50,11 @@ class LogFormatter(logging.Formatter):
         }
         if request_id := request_id_var.get():
             fields["request_id"] = request_id
-        fields.update(
-            (name, value)
+        fields |= {
+            name: value
             for name, value in record.__dict__.items()
             if name not in STANDARD_ATTRIBUTES
-        )
+        }
         if record.exc_info:
             fields["exception"] = without_detail(self.formatException(record.exc_info))
         return fields
@@ -58,7 +64,7 @@ class JsonFormatter(LogFormatter):
     """One JSON object a line. ASCII only, so no input can break the line or the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.fields(record), default=str)
+        return encode(self.fields(record))
 
 
 class TextFormatter(LogFormatter):
@@ -118,6 +124,8 @@ class QueuedHandler(logging.Handler):
     def _write_all(self) -> None:
         reported = 0
         while (line := self._lines.get()) is not None:
+            # Who puts a line while nobody waits for it does not wake this thread, which would ask for the GIL.
+            time.sleep(GATHER_SECONDS)
             batch = [line]
             while len(batch) < BATCH and not self._lines.empty():
                 queued = self._lines.get()
