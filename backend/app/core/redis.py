@@ -1,10 +1,9 @@
 """The one way to Redis. It is never trusted: not to answer, not in time, not sensibly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -52,6 +51,9 @@ class RedisGateway:
 
     async def _wait_for_connection(self) -> None:
         """Our own crowd is no failure of Redis, so it does not open the breaker."""
+        if not self._connections.locked():
+            await self._connections.acquire()  # at once
+            return
         try:
             async with budget(WAIT_SECONDS):
                 await self._connections.acquire()
@@ -75,31 +77,32 @@ class RedisGateway:
         await self.client.aclose()
 
 
-@asynccontextmanager
-async def budget(seconds: float) -> AsyncIterator[None]:
+class budget:  # noqa: N801  reads as the function that asyncio.timeout is
     """``asyncio.timeout``, less the time in which this process was too busy to look.
 
     Taken in small steps, of which a stalled event loop spends one, however long it stalls. Else a burst of
     requests would look like a silent Redis, and would switch off the rate limit that is there for bursts.
     """
-    loop = asyncio.get_running_loop()
-    left = ceil(seconds / STEP_SECONDS)
-    timer: asyncio.TimerHandle
-    async with asyncio.timeout(None) as timeout:
 
-        def step() -> None:
-            nonlocal left, timer
-            left -= 1
-            if left:
-                timer = loop.call_later(STEP_SECONDS, step)
-            else:
-                timeout.reschedule(loop.time())
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(None)
+        self._left = ceil(seconds / STEP_SECONDS)
 
-        timer = loop.call_later(STEP_SECONDS, step)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(STEP_SECONDS, self._step)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*exc)
+
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(STEP_SECONDS, self._step)
+        else:
+            self._timeout.reschedule(self._loop.time())
 
 
 def build_client(url: str) -> Redis:
