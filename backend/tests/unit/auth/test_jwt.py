@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from app.auth.jwt import TokenClaims, create_access_token, decode_token
+from app.auth.jwt import LEEWAY, TokenClaims, _verified, create_access_token, decode_token
 from app.core.config import get_settings
 from app.core.errors import Unauthorized
 from tests.fixtures.env import make_settings
@@ -82,6 +82,38 @@ class TestCreateAccessToken:
 
 
 class TestDecodeToken:
+    def test_token_that_was_valid_is_refused_once_it_has_expired(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+        assert identity_in(token) == ADA
+
+        later = time() + 60 * 60 + LEEWAY.total_seconds()
+        monkeypatch.setattr("app.auth.jwt.time", lambda: later)
+
+        assert identity_in(token) is None
+
+    def test_token_that_was_valid_is_refused_under_another_key_issuer_or_audience(self) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+        assert identity_in(token) == ADA
+
+        for change in (
+            {"jwt_secret_key": OTHER_KEY},
+            {"jwt_issuer": "https://issuer.example"},
+            {"jwt_audience": "orders"},
+        ):
+            with pytest.raises(Unauthorized):
+                decode_token(token, settings=make_settings(**change))
+
+    def test_refused_token_takes_no_place_among_those_that_are_remembered(self) -> None:
+        before = _verified.cache_info().currsize
+
+        for number in range(10):
+            with pytest.raises(Unauthorized):
+                decode_token(f"a.b.{number}", settings=SETTINGS)
+
+        assert _verified.cache_info().currsize == before
+
     @pytest.mark.parametrize("spelling", [UUID, str])
     def test_issued_token_is_read_back(self, spelling: Callable[[object], UUID | str]) -> None:
         token = create_access_token(spelling(str(ADA)), settings=SETTINGS)
