@@ -1,22 +1,21 @@
 """The account behind a token: from the database, or from the cache where that was asked for."""
 
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import make_transient_to_detached
 
 from app.core.cache.base import Cache
+from app.db.prepared import PreparedSelect
 from app.models.user import User, caller_key
-from app.repositories.user import UserRepository
 
 
-class CallerSnapshot(BaseModel):
-    """What authentication needs of an account. The password hash is never cached."""
+class Caller(BaseModel):
+    """An account as it was when the request came in. To change it, load the row: ``UserRepository``."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(frozen=True)
 
     id: UUID
     email: str
@@ -26,33 +25,33 @@ class CallerSnapshot(BaseModel):
     updated_at: datetime
 
 
+# Never the password hash.
+_COLUMNS = [getattr(User, name) for name in Caller.model_fields]
+_BY_ID = PreparedSelect(
+    select(*_COLUMNS).where(User.id == bindparam("id", type_=User.id.type)), "id"
+)
+
+
 async def load_caller(
     db: AsyncSession, cache: Cache, user_id: UUID, ttl_seconds: int
-) -> User | None:
-    """The account, or ``None``. From the cache it belongs to no session: read it, do not change it."""
+) -> Caller | None:
+    """The account, or ``None``."""
     key = caller_key(user_id)
     if (stored := await cache.get(key)) is not None:
         if (known := _restore(stored, user_id)) is not None:
             return known
         await cache.delete(key)
-    user = await UserRepository(db).get_by_id(user_id)
-    if user is not None:
-        await cache.fill(key, partial(_dump, user), ttl_seconds)
-    return user
+    row = await _BY_ID.one(db, user_id)
+    if row is None:
+        return None
+    caller = Caller.model_validate(row)
+    await cache.fill(key, lambda: caller.model_dump_json().encode(), ttl_seconds)
+    return caller
 
 
-def _dump(user: User) -> bytes:
-    return CallerSnapshot.model_validate(user).model_dump_json().encode()
-
-
-def _restore(stored: bytes, user_id: UUID) -> User | None:
-    """The account, detached: what was not cached, such as the hash, raises when it is read."""
+def _restore(stored: bytes, user_id: UUID) -> Caller | None:
     try:
-        snapshot = CallerSnapshot.model_validate_json(stored)
+        caller = Caller.model_validate_json(stored)
     except ValidationError:
         return None
-    if snapshot.id != user_id:
-        return None
-    user = User(**snapshot.model_dump())
-    make_transient_to_detached(user)
-    return user
+    return caller if caller.id == user_id else None

@@ -7,14 +7,13 @@ from fastapi import Depends
 from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import Request
 
-from app.auth.caller import load_caller
+from app.auth.caller import Caller, load_caller
 from app.auth.jwt import decode_token, invalid_token
-from app.core.cache.dependency import UserCache
+from app.core.cache.dependency import get_user_cache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
 from app.core.inputs import CanonicalUuid
-from app.core.resources import AppSettings
+from app.core.resources import get_app_settings
 from app.db.session import DbSession
-from app.models.user import User
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +24,8 @@ oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
 async def get_current_user(
     request: Request,
     token: Annotated[str | None, Depends(oauth2_scheme)],
-    settings: AppSettings,
     db: DbSession,
-    cache: UserCache,
-) -> User:
+) -> Caller:
     """The active account that the bearer token names, read from the database on every request.
 
     With AUTH_USER_CACHE_ENABLED it may come from the cache: see backend/docs/CACHING.md for what that costs.
@@ -41,6 +38,7 @@ async def get_current_user(
         raise BadRequest("More than one Authorization header was sent")
     if not token:
         raise Unauthorized
+    settings, cache = await get_app_settings(request), await get_user_cache(request)
     # Not ``token``, which FastAPI has trimmed: one token has one spelling.
     claims = decode_token(sent[0].partition(" ")[2], settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds
@@ -50,10 +48,10 @@ async def get_current_user(
     return user
 
 
-CurrentUser = Annotated[User, Depends(get_current_user)]
+CurrentUser = Annotated[Caller, Depends(get_current_user)]
 
 
-def roles_of(user: User) -> frozenset[str]:
+def roles_of(user: Caller) -> frozenset[str]:
     """The roles of an account. One bit in this phase: a superuser is an admin."""
     return frozenset({"admin"}) if user.is_superuser else frozenset()
 
@@ -64,17 +62,17 @@ class require_roles:  # noqa: N801  reads as the function call that it is: Depen
     def __init__(self, *roles: str) -> None:
         self.roles = frozenset(roles)
 
-    async def __call__(self, caller: CurrentUser) -> User:
+    async def __call__(self, caller: CurrentUser) -> Caller:
         if not self.roles <= roles_of(caller):
             logger.info("authz_denied", extra={"user_id": caller.id})
             raise Forbidden
         return caller
 
 
-AdminUser = Annotated[User, Depends(require_roles("admin"))]
+AdminUser = Annotated[Caller, Depends(require_roles("admin"))]
 
 
-async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> User:
+async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> Caller:
     """The caller, if the account in the path is their own or they are an admin; else ``Forbidden``.
 
     Decided before anything is looked up: the answer does not tell whether the other account exists.
@@ -85,4 +83,4 @@ async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> User
     return caller
 
 
-SelfOrAdmin = Annotated[User, Depends(get_self_or_admin)]
+SelfOrAdmin = Annotated[Caller, Depends(get_self_or_admin)]

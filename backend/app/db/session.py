@@ -3,6 +3,7 @@
 The transaction ends before the answer starts: a commit that fails becomes an error response.
 """
 
+import asyncio
 from asyncio import CancelledError
 from collections.abc import AsyncIterator
 from time import monotonic
@@ -69,6 +70,7 @@ def _postgres_engine(settings: Settings) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "handle_error", give_up_silent)
+    event.listen(engine.sync_engine, "invalidate", lambda *given: silence.note(given[-1]))
     return engine
 
 
@@ -81,7 +83,7 @@ class RecentSilence:
     def __init__(self) -> None:
         self._until = 0.0
 
-    def note(self, exc: BaseException) -> None:
+    def note(self, exc: BaseException | None) -> None:
         if isinstance(exc, TimeoutError):
             self._until = monotonic() + SILENCE_SECONDS
 
@@ -187,9 +189,15 @@ async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
     Everything in a request that reads the database gets it from here.
     """
     factory: SessionFactory = request.app.state.session_factory
-    async with factory() as session:
+    session = factory()
+    try:
         yield session
-        await session.commit()
+        if session.in_transaction():
+            await session.commit()
+    finally:
+        # A session that asked nothing holds nothing: most requests are spared the way through a greenlet.
+        if session.in_transaction():
+            await asyncio.shield(session.close())
 
 
 # The function scope ends the transaction before the answer starts, not after it was sent.
