@@ -11,11 +11,12 @@ NEEDS_PYTHON = $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info <
 	|| { echo "Python 3.11 or newer is needed: none was found on the PATH (or PYTHON= names another)." >&2; exit 1; };
 RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && exec "$$py"
 DEV = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py dev) && "$$py"
+AUDIT = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py audit) && "$$py"
 ALEMBIC = -m alembic -c backend/alembic.ini
 
 export PYTHONPATH := backend
 
-.PHONY: help run test test-all lint fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench redis-faults cache-crosstalk lock
+.PHONY: help run test test-all lint lint-repo fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench attack proxy-profile chaos leaks fuzz mutants lock audit sbom
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +33,9 @@ test-all: ## Run those too that start processes or wait for real time-outs
 lint: ## Check format, imports, types and layers; changes nothing
 	@$(DEV) -m black --check --quiet backend scripts && "$$py" -m isort --check-only --quiet backend scripts \
 		&& "$$py" -m ruff check --quiet backend scripts && "$$py" -m mypy && "$${py%/*}/lint-imports" --no-cache
+
+lint-repo: ## Check workflows, Dockerfile, Compose file and shell scripts, and look for secrets in all of git
+	@$(AUDIT) scripts/lint_repo.py
 
 fmt: ## Format the code and mend what can be mended
 	@$(DEV) -m ruff check --fix --quiet backend scripts; "$$py" -m isort --quiet backend scripts && "$$py" -m black --quiet backend scripts
@@ -66,11 +70,32 @@ check: ## Judge the configuration as production would
 bench: ## Measure the template against the least that does the same work (args=--quick)
 	@$(DEV) -m scripts.bench $(args)
 
-redis-faults: ## Break Redis behind a running server and measure what clients notice (args=--quick)
-	@$(DEV) scripts/redis_faults.py $(args)
+attack: ## Attack a running server over its socket (args=--quick, args="--only A-07 A-51")
+	@$(DEV) -m scripts.attack $(args)
 
-cache-crosstalk: ## Look for an answer that reached the wrong user, with every cache on (args="--requests 20000")
-	@$(DEV) scripts/cache_crosstalk.py $(args)
+proxy-profile: ## Attack the application behind the shipped nginx, slow clients first of all (args=--quick)
+	@$(DEV) -m scripts.proxy_profile $(args)
+
+chaos: ## Break Redis, PostgreSQL and more and measure what clients notice (args=--quick, args="--only redis postgres")
+	@$(DEV) -m scripts.chaos $(args)
+
+leaks: ## Send 200,000 good and bad requests and look whether the process holds more than before (args=--quick)
+	@$(DEV) -m scripts.chaos --only leaks $(args)
+
+fuzz: ## Look for the request that nobody has thought of (args=--quick, args="--seed 7 --case 1234")
+	@$(DEV) -m scripts.fuzz $(args)
+
+mutants: ## Change the code in one place at a time and look whether a test notices (args="auth/jwt.py")
+	@$(DEV) -m scripts.mutants $(args)
 
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(DEV) scripts/lock.py
+
+# One lock after the other: they may hold different versions of a package.
+audit: ## Ask whether a locked package has a known hole (needs the internet)
+	@$(AUDIT) -c pass && for lock in base dev audit; do echo "requirements/$$lock.txt"; "$$py" -m pip_audit --strict \
+		--require-hashes --disable-pip --progress-spinner off -r requirements/$$lock.txt || failed=1; done; exit $${failed:-0}
+
+sbom: ## Write sbom.cdx.json: what the application is made of (CycloneDX)
+	@$(AUDIT) -W ignore -m cyclonedx_py requirements requirements/base.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file sbom.cdx.json

@@ -1,5 +1,6 @@
 # Sourced by .ci/run: PostgreSQL (15 or newer) and Redis on loopback, started here when they do not answer.
 # Sets POSTGRES_URL and REDIS_URL. Fails where one of them cannot be had; nothing is skipped.
+# shellcheck shell=bash
 
 PG_MINIMUM=150000
 
@@ -11,6 +12,7 @@ install_package() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
 }
 
+# shellcheck disable=SC2012  # Debian names these folders, with numbers
 pg_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1; }
 
 # The version of the server behind a URL, 0 if it does not answer.

@@ -2,8 +2,10 @@
 
     python3 scripts/bootstrap.py run    what the application needs
     python3 scripts/bootstrap.py dev    that, and what tests and checks need
+    python3 scripts/bootstrap.py audit  what judges the repository, and nothing else
 
-Uses the virtual environment that is active, if one is, and otherwise makes .venv. Standard library only.
+Uses the virtual environment that is active, if one is, and otherwise makes .venv. The audit tools always get
+.venv-audit: what they need must not bend what they judge. Standard library only.
 """
 
 import hashlib
@@ -13,7 +15,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = {"run": ROOT / "requirements" / "base.txt", "dev": ROOT / "requirements" / "dev.txt"}
+REQUIREMENTS = ROOT / "requirements"
+LOCKS = {
+    "run": REQUIREMENTS / "base.txt",
+    "dev": REQUIREMENTS / "dev.txt",
+    "audit": REQUIREMENTS / "audit.txt",
+}
 LIST_INSTALLED = (
     "import importlib.metadata as m; print(*(d.metadata['Name'] for d in m.distributions()))"
 )
@@ -23,9 +30,10 @@ PRINT_SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 def main() -> None:
     lock = LOCKS.get(sys.argv[-1])
     if lock is None:
-        sys.exit("usage: bootstrap.py run|dev")
-    active = os.environ.get("VIRTUAL_ENV")
-    environment = Path(active) if active else ROOT / ".venv"
+        sys.exit("usage: bootstrap.py run|dev|audit")
+    apart = lock is LOCKS["audit"]
+    active = None if apart else os.environ.get("VIRTUAL_ENV")
+    environment = Path(active) if active else ROOT / (".venv-audit" if apart else ".venv")
     python = python_of(environment)
     if not python.exists():
         say(f"Making a virtual environment in {environment}")

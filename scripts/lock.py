@@ -5,15 +5,19 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path("requirements")
-EXTRAS: dict[str, list[str]] = {"base.txt": [], "dev.txt": ["--extra", "dev"]}
+SOURCES: dict[str, list[str]] = {
+    "base.txt": ["pyproject.toml"],
+    "dev.txt": ["pyproject.toml", "--extra", "dev"],
+    "audit.txt": ["--group", "pyproject.toml:audit"],
+}
 
 
 def main() -> None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
-    for name, extra in EXTRAS.items():
+    for name, source in SOURCES.items():
         subprocess.run(
             [
-                *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *extra),
+                *(sys.executable, "-m", "uv", "pip", "compile", *source),
                 *("--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"),
                 *("--no-header", "--quiet"),
                 *("--output-file", str(REQUIREMENTS / name)),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from alembic import context
 from app.core.config import get_settings
 from app.core.logging import configure_logging
-from app.db.migrations import build_migration_engine, take_migration_lock
+from app.db.migrations import build_migration_engine, in_turns, take_migration_lock
 from app.db.types import UtcDateTime
 from app.models import User
 
@@ -35,6 +35,13 @@ def run(connection: Connection) -> None:
         render_item=render_item,
         compare_server_default=True,
     )
+    if given is None:
+        in_turns(run_migrations)
+    else:
+        run_migrations()
+
+
+def run_migrations() -> None:
     with context.begin_transaction():
         context.run_migrations()
 
@@ -53,8 +60,7 @@ def write_sql() -> None:
     context.configure(
         dialect_name="postgresql", target_metadata=target_metadata, literal_binds=True
     )
-    with context.begin_transaction():
-        context.run_migrations()
+    run_migrations()
 
 
 given: Connection | None = context.config.attributes.get("connection")

@@ -11,6 +11,7 @@ pytest_plugins = [
     "tests.fixtures.auth",
     "tests.fixtures.redis",
     "tests.fixtures.cache",
+    "tests.fixtures.callers",
     "tests.fixtures.server",
     "tests.fixtures.faults",
 ]

@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
-from app.core.config import LOCAL_JWT_SECRET
+from app.core.config import LOCAL_JWT_SECRET, Settings
+from scripts.bench.ablation import measure_ablation
 from scripts.bench.compare import Scenario, compare
 from scripts.bench.load import Request
 from scripts.bench.process import measure_flood, measure_memory, measure_start
@@ -28,7 +29,7 @@ from scripts.harness.services import (
     throwaway_database,
 )
 
-POOL = 16
+POOL = str(Settings.model_fields["database_pool_size"].default)
 LIMIT_APP = "scripts.bench.limit:app"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 NEVER = "1000000"
@@ -68,7 +69,7 @@ def scenarios(account: Account) -> list[Scenario]:
 
 
 def limit_variables(database_url: str) -> dict[str, str]:
-    environment = variables(database_url, JWT_SECRET_KEY=LOCAL_JWT_SECRET, POOL_SIZE=str(POOL))
+    environment = variables(database_url, JWT_SECRET_KEY=LOCAL_JWT_SECRET, POOL_SIZE=POOL)
     return {**environment, "PYTHONPATH": "."}
 
 
@@ -98,8 +99,7 @@ async def bench(folder: Path, options: argparse.Namespace) -> int:
 
 
 def template_variables(database_url: str, **changes: str) -> dict[str, str]:
-    fixed = {"PASSWORD_HASH_ROUNDS": "12", "DATABASE_POOL_SIZE": str(POOL)}
-    return variables(database_url, **fixed, **changes)
+    return variables(database_url, **{"PASSWORD_HASH_ROUNDS": "12", **changes})
 
 
 async def measure_rest(report: Report, folder: Path) -> None:
@@ -118,9 +118,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
     parser.add_argument("--quick", action="store_true", help="who am I only, against the budget")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(bench(Path(folder), parser.parse_args()))
+        if options.ablation:
+            asyncio.run(measure_ablation(Path(folder), options.rounds, options.seconds))
+            return 0
+        return asyncio.run(bench(Path(folder), options))
 
 
 if __name__ == "__main__":

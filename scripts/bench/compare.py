@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from scripts.bench.load import Load, Request, load
-from scripts.bench.process import cpu_seconds
+from scripts.harness.cpu import cpu_seconds
 from scripts.harness.report import Report
 from scripts.harness.server import Server
 

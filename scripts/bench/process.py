@@ -1,8 +1,6 @@
 """What one process costs: to start, to keep, and how long it keeps others waiting while it hashes passwords."""
 
 import asyncio
-import os
-import subprocess
 import time
 from pathlib import Path
 from statistics import median
@@ -10,6 +8,7 @@ from urllib.parse import urlencode
 
 from scripts.bench.load import Request, load
 from scripts.harness.client import Connection, message
+from scripts.harness.memory import resident_mib
 from scripts.harness.report import Report, percentile
 from scripts.harness.server import free_port, serving, stop, uvicorn
 from scripts.harness.services import PASSWORD, Account
@@ -23,22 +22,6 @@ FLOOD_SECONDS = 15
 FLOOD_CLIENTS = 8
 HEALTH_MS = 50
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children so far; 0 where there is no /proc."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    ticks = sum(int(field) for field in stat.read_text().rpartition(")")[2].split()[11:13])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_seconds(int(child)) for child in children)
-
-
-def resident_mib(pid: int) -> float:
-    """What ``ps`` calls RSS, the same on Linux and macOS."""
-    command = ["ps", "-o", "rss=", "-p", str(pid)]
-    return int(subprocess.run(command, capture_output=True, check=True).stdout) / 1024
 
 
 async def measure_start(report: Report, folder: Path, environment: dict[str, str]) -> None:

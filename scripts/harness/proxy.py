@@ -1,8 +1,9 @@
 """A TCP proxy that fails on demand, between the application and one of its services."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit, urlunsplit
 
 from scripts.harness.server import HOST, free_port
@@ -10,8 +11,23 @@ from scripts.harness.server import HOST, free_port
 GARBAGE = b"\x00\xffnot what you expected\r\n" * 4
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What becomes of the bytes. By default nothing does."""
+
+    silent: bool = False
+    delay: float = 0.0
+    spoil: bytes | None = None
+    cut_after: int | None = None
+    reply: Callable[[bytes], bytes] | None = None
+    farewell: bytes | None = None
+
+
 class FaultProxy:
-    """Forwards until it is told otherwise. Each fault acts on open connections too; ``forward`` ends it."""
+    """Forwards until it is told otherwise. Each fault acts on open connections too; ``forward`` ends it.
+
+    ``asked`` counts the messages of clients: their round trips, where each waits for its answer.
+    """
 
     def __init__(self, url: str, default_port: int) -> None:
         self._parts = urlsplit(url)
@@ -19,21 +35,23 @@ class FaultProxy:
         self.port = free_port()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._silent = False
-        self._delay = 0.0
-        self._spoil: bytes | None = None
-        self._cut_after: int | None = None
+        self._fault = Fault()
+        self.asked = 0
 
     @property
     def url(self) -> str:
         """The URL of the service, by way of this proxy."""
+        return self.url_as(HOST)
+
+    def url_as(self, host: str) -> str:
+        """The same, with another name for this machine."""
         credentials = "".join(self._parts.netloc.rpartition("@")[:2])
-        return urlunsplit(self._parts._replace(netloc=f"{credentials}{HOST}:{self.port}"))
+        return urlunsplit(self._parts._replace(netloc=f"{credentials}{host}:{self.port}"))
 
     async def forward(self) -> None:
         """Well again: a fault's connections are cut, so that the next ones are clean."""
         await self.refuse()
-        self._silent, self._delay, self._spoil, self._cut_after = False, 0.0, None, None
+        self._fault = Fault()
         self._server = await asyncio.start_server(self._handle, HOST, self.port)
 
     async def refuse(self) -> None:
@@ -51,51 +69,76 @@ class FaultProxy:
 
     def hang(self) -> None:
         """Accept, read, and say nothing."""
-        self._silent = True
+        self._fault = replace(self._fault, silent=True)
 
     def delay(self, seconds: float) -> None:
         """Hold each answer back for so long."""
-        self._delay = seconds
+        self._fault = replace(self._fault, delay=seconds)
 
     def garble(self) -> None:
         """Answer with bytes of no protocol."""
-        self._spoil = GARBAGE
+        self._fault = replace(self._fault, spoil=GARBAGE)
 
     def cut_after(self, size: int) -> None:
-        """Send so many bytes of each answer, then reset the connection."""
-        self._cut_after = size
+        """Send so many bytes of each answer, then end the connection."""
+        self._fault = replace(self._fault, cut_after=size)
+
+    def reply_with(self, reply: Callable[[bytes], bytes]) -> None:
+        """Answer what arrives in the place of the service, which hears nothing of it."""
+        self._fault = replace(self._fault, reply=reply)
+
+    def turn_away(self, farewell: bytes) -> None:
+        """Tell everybody so much and hang up, those too who were connected."""
+        self._fault = replace(self._fault, farewell=farewell)
+        self.cut()
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._fault.farewell is not None:
+            writer.write(self._fault.farewell)
+            writer.close()
+            return
         try:
             back_reader, back = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
             return
         self._open |= {writer, back}
-        await asyncio.gather(
-            self._pump(reader, back, answers=False), self._pump(back_reader, writer, answers=True)
-        )
+        await asyncio.gather(self._ask(reader, back, writer), self._answer(back_reader, writer))
         self._open -= {writer, back}
 
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool
+    async def _ask(
+        self,
+        client: asyncio.StreamReader,
+        service: asyncio.StreamWriter,
+        answers: asyncio.StreamWriter,
     ) -> None:
         try:
-            while data := await source.read(65_536):
-                if answers and self._delay:
-                    await asyncio.sleep(self._delay)
-                if self._silent:
+            while data := await client.read(65_536):
+                self.asked += 1
+                if self._fault.silent:
                     continue
-                if answers and self._spoil is not None:
-                    data = self._spoil
-                if answers and self._cut_after is not None:
-                    sink.write(data[: self._cut_after])
-                    await sink.drain()
-                    break
-                sink.write(data)
+                if self._fault.reply is not None:
+                    answers.write(self._fault.reply(data))
+                else:
+                    service.write(data)
         except OSError:
             pass  # cut
-        sink.close()
+        service.close()
+
+    async def _answer(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        try:
+            while data := await service.read(65_536):
+                await asyncio.sleep(self._fault.delay)
+                if self._fault.silent:
+                    continue
+                if self._fault.spoil is not None:
+                    data = self._fault.spoil
+                client.write(data[: self._fault.cut_after])
+                if self._fault.cut_after is not None:
+                    break
+        except OSError:
+            pass  # cut
+        client.close()
 
 
 @asynccontextmanager

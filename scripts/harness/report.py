@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from statistics import quantiles
 
+LARGE = 100
+
 
 @dataclass
 class Report:
@@ -30,11 +32,11 @@ class Report:
         unit: str = "",
         baseline: float | None = None,
     ) -> None:
-        idle = "" if baseline is None else f"{baseline:.3g} {unit}".strip()
+        idle = "" if baseline is None else f"{figure(baseline)} {unit}".strip()
         self.row(
             name,
-            f"<= {limit:g} {unit}".strip(),
-            f"{measured:.3g} {unit}".strip(),
+            f"<= {figure(limit)} {unit}".strip(),
+            f"{figure(measured)} {unit}".strip(),
             kept=measured <= limit,
             baseline=idle,
         )
@@ -45,13 +47,23 @@ class Report:
     def markdown(self) -> str:
         """The same as a table for the documents."""
         head = ["| promise | promised | measured | idle |", "|---|---|---|---|"]
-        return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in self.rows)])
+        return "\n".join([*head, *map(self._markdown_row, self.rows)])
+
+    def _markdown_row(self, row: tuple[str, str, str, str]) -> str:
+        name, promised, measured, baseline = row
+        verdict = " **missed**" if name in self.missed else ""
+        return f"| {name} | {promised} | {measured}{verdict} | {baseline} |"
 
     def exit_code(self) -> int:
         """0 if everything was kept; else says what was not, and 1."""
         if self.missed:
             print(f"\n{len(self.missed)} missed: {'; '.join(self.missed)}")
         return int(bool(self.missed))
+
+
+def figure(value: float) -> str:
+    """Three digits, or all of a large number."""
+    return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:.3g}"
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -85,15 +85,23 @@ def uvicorn(port: int, *options: str, app: str = "app.main:app") -> list[str]:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, environment: dict[str, str], *options: str, app: str = "app.main:app"
+    folder: Path,
+    environment: dict[str, str],
+    *options: str,
+    app: str = "app.main:app",
+    shell: str = "",
 ) -> AsyncIterator[Server]:
-    """A server that answers, and that is stopped and waited for at the end."""
+    """A server that answers, and that is stopped and waited for at the end.
+
+    ``shell`` is a line that starts it in a world of its own: ``ulimit -n 64; exec "$@"``.
+    """
     port = free_port()
     log = folder / f"{port}.log"
+    command = uvicorn(port, *options, app=app)
+    if shell:
+        command = ["sh", "-c", shell, "sh", *command]
     with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *uvicorn(port, *options, app=app), env=environment, stdout=file
-        )
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=file)
     server = Server(port, process, log)
     try:
         await until_up(server)

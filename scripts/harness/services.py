@@ -8,6 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from app.auth.jwt import create_access_token
 from app.auth.password import hash_password
@@ -54,6 +57,36 @@ async def throwaway_database(name: str) -> AsyncIterator[str]:
         await server.close()
 
 
+async def require_redis() -> None:
+    """End the run with a sentence where no Redis answers: the application alone would go on without it."""
+    redis = Redis.from_url(REDIS_URL)
+    try:
+        await redis.ping()
+    except (OSError, RedisError) as exc:
+        raise SystemExit(f"No Redis for this check (set REDIS_URL): {exc}") from exc
+    finally:
+        await redis.aclose()
+
+
+class _Given(Settings):
+    """Settings that do not look at the environment of this process."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *others: PydanticBaseSettingsSource,
+        **named_others: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def settings_of(environment: dict[str, str]) -> Settings:
+    """The settings of a server with this environment: its signing key, its limits."""
+    return _Given.model_validate({name.lower(): value for name, value in environment.items()})
+
+
 async def create_accounts(
     database_url: str,
     *addresses: str,
@@ -62,7 +95,7 @@ async def create_accounts(
     rounds: int = 4,
 ) -> list[Account]:
     """An account with a live token for each address, without a request. ``rounds``: the cost of its hash."""
-    settings = Settings.model_validate({"app_env": "test", "database_url": database_url})
+    settings = settings_of(variables(database_url))
     engine = build_engine(settings)
     assert engine is not None  # noqa: S101  the URL is given
     hashed = hash_password(PASSWORD, rounds=rounds)

@@ -3,6 +3,7 @@
 import unicodedata
 
 from app.auth.emails import canonical_email
+from app.auth.guessable import is_guessable
 from app.core.config import Settings
 from app.core.errors import ValidationFailed
 
@@ -26,8 +27,11 @@ def check_new_password(password: str, email: str, settings: Settings) -> None:
         raise _refused(f"Password should have at least {settings.password_min_length} characters")
     if len(set(text)) == 1:
         raise _refused("Password should have more than one character repeated")
-    if text.lower() == email.partition("@")[0] or _is_address(text, email):
+    local_part, name = email.partition("@")[0], settings.app_name
+    if text.lower() == local_part or _is_address(text, email):
         raise _refused("Password should not be the e-mail address")
+    if is_guessable(text, (email, local_part, name, *name.split())):
+        raise _refused("Password should not be one that is easy to guess")
 
 
 def _is_address(text: str, email: str) -> bool:

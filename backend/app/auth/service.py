@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.emails import canonical_email
 from app.auth.password import hash_password, needs_rehash, verify_password
 from app.auth.policy import check_new_password
+from app.auth.throttle import Throttle
 from app.core.bounded_executor import BoundedExecutor
 from app.core.config import Settings
 from app.core.errors import Unauthorized
@@ -32,13 +33,28 @@ async def register_user(
 
 
 async def authenticate(
-    db: AsyncSession, executor: BoundedExecutor, settings: Settings, email: str, password: str
+    db: AsyncSession,
+    executor: BoundedExecutor,
+    settings: Settings,
+    email: str,
+    password: str,
+    *,
+    throttle: Throttle,
 ) -> User:
     """The active account with these credentials; its hash is renewed if it was made with older parameters.
 
     Raises one ``Unauthorized`` for an unknown address, a wrong password and an inactive account, after
-    the same work. Raises ``ServiceUnavailable`` when too many passwords are waiting.
+    the same work. Raises ``RateLimited`` before any work, whatever the password, where too many have failed,
+    and ``ServiceUnavailable`` when too many passwords are waiting.
     """
+    async with throttle.attempt(email):
+        return await _check(db, executor, settings, email, password)
+
+
+async def _check(
+    db: AsyncSession, executor: BoundedExecutor, settings: Settings, email: str, password: str
+) -> User:
+    executor.refuse_if_full()  # a flood of logins must not become one of queries
     user = await _find(db, email)
     if user is not None:
         db.expunge(user)  # stays readable, also on a session that forgets its rows at a commit

@@ -19,6 +19,11 @@ from app.core.resources import attach_resources, build_resources, lifespan
 from app.core.routing import flatten
 from app.db.session import attach_database
 
+# Answered whatever happens to other requests: neither limited nor refused.
+PROBES = frozenset(
+    {"/health", f"{v1_router.prefix}/health/live", f"{v1_router.prefix}/health/ready"}
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +62,7 @@ def rate_limit_scope(settings: Settings) -> RateLimitScope:
     by_user = settings.rate_limit_key_strategy == "user_or_ip"
     return RateLimitScope(
         prefix=f"{v1_router.prefix}/",
-        exempt=frozenset({f"{v1_router.prefix}/health/live", f"{v1_router.prefix}/health/ready"}),
+        exempt=PROBES,
         identify=partial(verified_user, settings) if by_user else lambda scope: None,
     )
 

@@ -32,15 +32,19 @@ class BoundedExecutor:
 
         Cancelled while it waits for a thread, the function never runs.
         """
-        if self._pending >= self._limit:
-            self._telemetry.increment("executor_rejections", executor=self._name)
-            raise ServiceUnavailable("The server is busy")
+        self.refuse_if_full()
         self._pending += 1
         try:
             future = self._threads.submit(function, *args, **kwargs)
             return await asyncio.wrap_future(future)
         finally:
             self._pending -= 1
+
+    def refuse_if_full(self) -> None:
+        """Raise ``ServiceUnavailable`` where ``run`` would: for who has to pay for something else first."""
+        if self._pending >= self._limit:
+            self._telemetry.increment("executor_rejections", executor=self._name)
+            raise ServiceUnavailable("The server is busy")
 
     def close(self) -> None:
         """Forget what waits and let what runs end."""

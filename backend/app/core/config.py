@@ -25,6 +25,7 @@ LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-l
 # RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
 JWT_SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PRODUCTION_HASH_ROUNDS_MIN = 10
+SPARE_CONNECTIONS = 13  # 3 that PostgreSQL keeps for superusers, 10 for a migrator and for people
 PASSWORD_FLOOR = 8  # characters; PASSWORD_MIN_LENGTH may ask for more
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "password")
 
@@ -76,6 +77,12 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body."
     )
+    max_concurrent_requests: int = Field(
+        100, ge=0, le=100_000, description="Requests at work in a process, then 503. 0: no limit."
+    )
+    web_concurrency: int = Field(
+        1, ge=1, le=1_000, description="Worker processes. uvicorn reads the same variable."
+    )
     drain_seconds: float = Field(
         5, ge=0, le=300, description="How long SIGTERM keeps serving while readiness says 503."
     )
@@ -86,6 +93,12 @@ class Settings(BaseSettings):
     )
     database_pool_size: int = Field(
         10, ge=1, le=500, description="Connections a process keeps; there is no overflow."
+    )
+    database_max_connections: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="PostgreSQL's max_connections, to check the pools against.",
     )
     database_pool_timeout_seconds: Seconds = Field(
         2, description="Longest wait for a free connection, then 503."
@@ -114,6 +127,15 @@ class Settings(BaseSettings):
     rate_limit_window_seconds: int = Field(60, ge=1, le=86_400, description="Length of the window.")
     rate_limit_key_strategy: Literal["user_or_ip", "ip"] = Field(
         "user_or_ip", description="Count by verified account, else by address; or by address alone."
+    )
+    login_throttle_enabled: bool = Field(
+        False, description="Limit failed logins of an account and a source. Needs REDIS_URL."
+    )
+    login_throttle_attempts: int = Field(
+        10, ge=1, le=100, description="Failures of one account from one source in any window."
+    )
+    login_throttle_window_seconds: int = Field(
+        900, ge=1, le=86_400, description="Length of that window."
     )
     cache_enabled: bool = Field(False, description="Cache what endpoints read. Needs REDIS_URL.")
     cache_default_ttl_seconds: int = Field(
@@ -151,7 +173,7 @@ class Settings(BaseSettings):
         12, ge=4, le=16, description="bcrypt cost, a power of two. At least 10 in production."
     )
     password_hash_queue_size: int = Field(
-        64, ge=1, le=10_000, description="Hashes that may wait for a core, then 503."
+        16, ge=1, le=10_000, description="Hashes that may wait for a core, then 503."
     )
 
     @model_validator(mode="before")
@@ -173,7 +195,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _modules_have_what_they_need(self) -> Self:
-        for name in ("rate_limit_enabled", "cache_enabled"):
+        for name in ("rate_limit_enabled", "login_throttle_enabled", "cache_enabled"):
             if getattr(self, name) and self.redis_url is None:
                 raise ValueError(f"{name.upper()} needs REDIS_URL")
         if self.auth_user_cache_enabled and not self.cache_enabled:
@@ -217,10 +239,16 @@ class Settings(BaseSettings):
             "ALLOWED_HOSTS is empty: every Host header is accepted": not self.allowed_hosts,
             "JWT_AUDIENCE is not set: tokens are not bound to this service": not self.jwt_audience,
             "JWT_ISSUER is not set: tokens are not bound to their issuer": not self.jwt_issuer,
+            "LOGIN_THROTTLE_ENABLED is off: guesses are not limited": not self.login_throttle_enabled,
             "DOCS_ENABLED is on: the documentation is public": bool(self.docs_enabled),
             "CORS_ALLOWED_ORIGINS contains *: any website may call": "*"
             in self.cors_allowed_origins,
             "DATABASE_URL is SQLite: one writer, one machine": self.database_dialect == "sqlite",
+            "WEB_CONCURRENCY times DATABASE_POOL_SIZE is more than DATABASE_MAX_CONNECTIONS spares": (
+                self.database_dialect == "postgresql"
+                and self.web_concurrency * self.database_pool_size + SPARE_CONNECTIONS
+                > self.database_max_connections
+            ),
         }
         return [sentence for sentence, applies in unwise.items() if applies]
 

@@ -1,5 +1,6 @@
 """One function renders every error: the envelope of backend/docs/ERROR_MODEL.md."""
 
+import errno
 import json
 import logging
 import re
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_VALIDATION_ERRORS = 20
 MAX_LOCATION_LENGTH = 64
+# This process, or the whole machine, has no descriptor or memory left for this request.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as the next answer
 
 
@@ -86,6 +89,13 @@ def _(exc: RequestValidationError) -> AppError:
 @as_app_error.register
 def _(exc: SQLAlchemyError) -> AppError:
     return database_error(exc)
+
+
+@as_app_error.register
+def _(exc: OSError) -> AppError:
+    if exc.errno in EXHAUSTED:
+        return ServiceUnavailable("The server is busy")
+    return InternalError()
 
 
 @as_app_error.register

@@ -12,9 +12,8 @@ import queue
 import re
 import sys
 import threading
-import time
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TextIO
 
 from app.core.config import Settings
 from app.core.context import request_id_var
@@ -22,7 +21,10 @@ from app.core.context import request_id_var
 QUEUE_SIZE = 10_000
 BATCH = 500
 GATHER_SECONDS = 0.02
+NO_DESCRIPTOR = -1
 FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of the process
+
+CLOSED = "the handler is closed"  # uvloop/handles/handle.pyx
 
 DETAIL = re.compile(
     r"DETAIL:.*?(?=\n\[SQL: |\n\(Background on |\n\nThe above exception |\n\nDuring handling |\Z)",
@@ -102,6 +104,7 @@ class QueuedHandler(logging.Handler):
         self._size = size
         # Its put() takes no lock, so a record made by a signal handler cannot meet itself in here.
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -117,6 +120,7 @@ class QueuedHandler(logging.Handler):
 
     def close(self) -> None:
         """Write what is queued, but give up after ``FLUSH_SECONDS``."""
+        self._closing.set()
         self._lines.put(None)
         self._thread.join(FLUSH_SECONDS)
         super().close()
@@ -125,7 +129,8 @@ class QueuedHandler(logging.Handler):
         reported = 0
         while (line := self._lines.get()) is not None:
             # Who puts a line while nobody waits for it does not wake this thread, which would ask for the GIL.
-            time.sleep(GATHER_SECONDS)
+            if self._lines.qsize() < BATCH:
+                self._closing.wait(GATHER_SECONDS)
             batch = [line]
             while len(batch) < BATCH and not self._lines.empty():
                 queued = self._lines.get()
@@ -149,6 +154,16 @@ class QueuedHandler(logging.Handler):
             self.dropped += len(batch)  # closed pipe, full disk: the application goes on
 
 
+def has_a_client(record: logging.LogRecord) -> bool:
+    """Whether a record is about more than an answer whose client has gone.
+
+    uvloop raises for what asyncio drops in silence: a write to a closed connection. uvicorn stops in time, except
+    for requests that wait behind another one of the same connection; each would be an error with its traceback.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, RuntimeError) and CLOSED in str(error))
+
+
 def configure_logging(settings: Settings) -> None:
     """Send the records of every logger through one handler. Safe to call again."""
     root = logging.getLogger()
@@ -165,6 +180,7 @@ def configure_logging(settings: Settings) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(has_a_client)
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it writes parameters
     # The request log line says more than uvicorn's, and says it without the query string.
@@ -172,5 +188,9 @@ def configure_logging(settings: Settings) -> None:
 
 
 def stdout_descriptor() -> int:
-    """The process's real standard output, also where ``sys.stdout`` was replaced."""
-    return (sys.__stdout__ or sys.stdout).fileno()
+    """The process's real standard output, also where ``sys.stdout`` was replaced.
+
+    Started without one, its number belongs to whatever was opened next: then every write fails, and is counted.
+    """
+    stdout: TextIO | None = sys.__stdout__ or sys.stdout
+    return NO_DESCRIPTOR if stdout is None else stdout.fileno()

@@ -16,7 +16,7 @@ from app.core.circuit_breaker import CircuitBreaker
 T = TypeVar("T")
 
 BUDGET_SECONDS = 0.1  # for a command, connecting included
-WAIT_SECONDS = 0.1  # for one of the connections to be free
+WAIT_SECONDS = 0.15  # for a free connection: longer, so that a silent Redis is noticed first
 STEP_SECONDS = 0.005
 BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
 POOL_SIZE = 32
@@ -28,6 +28,10 @@ FAILURES = (RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError)
 
 class RedisUnavailable(Exception):
     """Redis gave no usable answer, or is not asked for the moment. Serve as if it were not there."""
+
+
+class RedisBusy(RedisUnavailable):
+    """It was not asked, because our own requests leave no connection free. A crowd can bring this about at will."""
 
 
 class RedisGateway:
@@ -58,7 +62,7 @@ class RedisGateway:
             async with budget(WAIT_SECONDS):
                 await self._connections.acquire()
         except TimeoutError as exc:
-            raise RedisUnavailable from exc
+            raise RedisBusy from exc
 
     async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         if not self.breaker.allows():
@@ -111,7 +115,7 @@ def build_client(url: str) -> Redis:
         url,
         max_connections=POOL_SIZE,
         socket_connect_timeout=BACKSTOP_SECONDS,
-        socket_timeout=BACKSTOP_SECONDS,
+        socket_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
     )

@@ -16,6 +16,7 @@ from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
 from app.core.circuit_breaker import CircuitBreaker
 from app.core.config import Settings
+from app.core.rate_limit.attempts import AttemptLimiter, NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.redis import RedisRateLimiter
 from app.core.readiness import SharedChecks
@@ -37,6 +38,7 @@ class Resources:
     cache: Cache
     user_cache: Cache
     rate_limiter: RateLimiter
+    login_attempts: AttemptLimiter
     password_executor: BoundedExecutor
 
 
@@ -54,6 +56,7 @@ def build_resources(settings: Settings) -> Resources:
         cache=cache,
         user_cache=cache if settings.auth_user_cache_enabled else NullCache(),
         rate_limiter=build_rate_limiter(settings, redis),
+        login_attempts=build_login_attempts(settings, redis),
         password_executor=BoundedExecutor("password", settings.password_hash_queue_size, telemetry),
     )
 
@@ -89,6 +92,13 @@ def build_rate_limiter(settings: Settings, redis: RedisGateway | None) -> RateLi
         limit, window = settings.rate_limit_requests, settings.rate_limit_window_seconds
         return RedisRateLimiter(redis, limit, window)
     return NullRateLimiter()
+
+
+def build_login_attempts(settings: Settings, redis: RedisGateway | None) -> AttemptLimiter:
+    if settings.login_throttle_enabled and redis is not None:
+        limit, window = settings.login_throttle_attempts, settings.login_throttle_window_seconds
+        return RedisAttemptLimiter(redis, "login", limit, window)
+    return NullAttemptLimiter()
 
 
 @asynccontextmanager

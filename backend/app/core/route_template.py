@@ -1,4 +1,4 @@
-"""The name of a route for logs and metrics: /users/{user_id}, never /users/0192..."""
+"""What the router sees of a request, and what it calls it: /users/{user_id}, never /users/0192..."""
 
 from starlette.types import Scope
 
@@ -15,3 +15,12 @@ def route_template(scope: Scope) -> str:
     route = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
     template: str | None = getattr(route, "path_format", None)
     return template or UNMATCHED
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the router matches it: without the prefix that a proxy in front has added."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(f"{root}/"):
+        return path[len(root) :]
+    return path

@@ -1,17 +1,28 @@
 """The engine that migrations run on: no statement timeout, and never two migrators at once."""
 
+import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, NullPool, event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from app.core.config import ConfigurationError, Settings
 
 ADVISORY_LOCK = 7_205_759_403_792_793  # any number, the same for every migrator of a database
 WAIT_SECONDS = 60  # for another migrator
-LOCK_TIMEOUT_SECONDS = 5  # for the application: give up before everybody queues behind a migration
+# For a table that the application uses. Everybody else queues behind a migration that waits, so it waits in turns
+# that are short beside the lock timeout of a request, and lets the queue pass in between.
+LOCK_TIMEOUT_SECONDS = 0.5
+ATTEMPTS = 10
+PAUSE_SECONDS = 1.0
+LOCK_NOT_AVAILABLE = "55P03"
+
+logger = logging.getLogger(__name__)
 
 
 def build_migration_engine(settings: Settings) -> AsyncEngine:
@@ -47,7 +58,22 @@ def take_migration_lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET lock_timeout = '{WAIT_SECONDS}s'"))
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
-        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS * 1000:.0f}ms'"))
+
+
+def in_turns(migrate: Callable[[], None]) -> None:
+    """Run ``migrate``, a transaction, and run it again where it could not get a lock. Raises its last error."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            migrate()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            logger.warning("a table is in use: attempt %d of %d", attempt, ATTEMPTS)
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+    migrate()
 
 
 def _leave_transactions_to_us(connection: Any, record: object) -> None:

@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 Row = dict[str, Any]
 
+# InternalClientError: the server's goodbye has arrived and its end has not, so the driver takes it for half an answer.
+LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 
 class PreparedSelect:
     """``statement`` finds one row at most; ``names`` are its bind parameters in the order of their values."""
@@ -55,7 +58,7 @@ class PreparedSelect:
         except BaseException as exc:
             # Cancelled, silent or cut off, in the middle of something: nobody may use this connection again.
             held.invalidate(exc)
-            if isinstance(exc, asyncpg.InterfaceError | OSError):
+            if isinstance(exc, LOST):
                 raise OperationalError(self._sql, None, exc, hide_parameters=True) from exc
             raise
         finally:

@@ -97,6 +97,26 @@ async def assert_heals(client: AsyncClient, user: User) -> None:
     assert answer.status_code == 200
 
 
+async def end_sessions(database_url: str) -> None:
+    """Those of the application, as an administrator does it."""
+    admin = await asyncpg.connect(database_url)
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND application_name = $1",
+        make_settings().app_name,
+    )
+    await admin.close()
+
+
+def who_am_i(client: AsyncClient, user: User) -> Awaitable[Response]:
+    return client.get(ME, headers=headers_of(user))
+
+
+def register(client: AsyncClient, user: User) -> Awaitable[Response]:
+    return client.post("/api/v1/users", json=new_user(1))
+
+
 def new_user(number: int = 0) -> dict[str, str]:
     return {"email": f"ada{number}@example.com", "password": "correct horse battery staple"}
 
@@ -198,18 +218,29 @@ class TestFailingPostgres:
     ) -> None:
         await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
 
-        admin = await asyncpg.connect(database_url)
-        await admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND application_name = $1",
-            make_settings().app_name,
-        )
-        await admin.close()
+        await end_sessions(database_url)
         await asyncio.sleep(0.1)
         answers = await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
 
         assert {answer.status_code for answer in answers} == {200}
+
+    @pytest.mark.parametrize("request_it", [who_am_i, register], ids=["read", "write"])
+    async def test_a_goodbye_whose_end_has_not_arrived_is_unavailable_and_heals(
+        self,
+        client: AsyncClient,
+        ada: User,
+        database_proxy: FaultProxy,
+        database_url: str,
+        request_it: Callable[[AsyncClient, User], Awaitable[Response]],
+    ) -> None:
+        database_proxy.mode = "keep"
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+        await end_sessions(database_url)
+        await asyncio.sleep(0.1)
+        await assert_unavailable(request_it(client, ada))
+
+        await assert_heals(client, ada)
 
     async def test_silence_in_the_middle_of_a_session_is_unavailable_and_heals(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
@@ -264,6 +295,20 @@ class TestFailingPostgres:
 
         assert (lost.status_code, back.status_code) == (503, 200)
         assert seconds < 1.5
+
+    @pytest.mark.slow
+    async def test_silence_just_after_a_check_fails_readiness_within_two_seconds(
+        self, client: AsyncClient, database_proxy: FaultProxy
+    ) -> None:
+        assert (await client.get(READY)).status_code == 200
+
+        database_proxy.mode = "silent"
+        lost = time.monotonic()
+        while (await client.get(READY)).status_code == 200:
+            assert time.monotonic() - lost < 2.0
+            await asyncio.sleep(0.05)
+
+        assert time.monotonic() - lost < 2.0
 
     async def test_slow_statement_is_unavailable(self, client: AsyncClient) -> None:
         await assert_unavailable(client.get("/sleep"))

@@ -164,6 +164,7 @@ class TestInternalError:
         assert answer.status_code == 500
         assert answer.json()["error"]["message"] == GENERIC
         assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+        assert str(UUID(answer.headers["X-Request-ID"])) == answer.headers["X-Request-ID"]
         assert [record["level"] for record in records] == ["ERROR"]
         assert f"RuntimeError: {MARKER}" in records[0]["exception"]
 

@@ -13,6 +13,7 @@ from app.core.routing import Router
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.live import LiveServer, live
+from tests.fixtures.server import StartServer
 from tests.fixtures.surface import UNKNOWN_ID, app_on, client_behind
 
 READABLE = "GET, HEAD"
@@ -533,3 +534,16 @@ class TestConnection:
             ]
 
         assert statuses == [404, 401, 400, 200]
+
+    @pytest.mark.slow
+    def test_that_breaks_off_before_its_answers_is_no_error(
+        self, start_server: StartServer
+    ) -> None:
+        server = start_server()
+
+        for _ in range(20):
+            server.exchange(get("/users/me") * 2 + b"this is no HTTP\r\n\r\n")
+
+        assert server.client.get("/health").status_code == 200
+        assert server.terminate() == 0
+        assert '"level": "ERROR"' not in server.log

@@ -7,14 +7,17 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, func, inspect, select
 
 from alembic import command
 from alembic.script import ScriptDirectory
 from app.core.config import PROJECT_ROOT
 from app.db.migrations import build_migration_engine
+from app.db.session import build_engine
+from app.models.user import User
 from tests.fixtures.db import (
     WORKER,
     alembic_config,
@@ -84,6 +87,20 @@ async def alembic(url: str, *arguments: str, ini: Path = ALEMBIC_INI) -> tuple[i
     return process.returncode, output.decode()
 
 
+def with_one_more(folder: Path, upgrade: str) -> Path:
+    """The configuration of a copy of the migrations, with one more that does ``upgrade``."""
+    shutil.copytree(PROJECT_ROOT / "backend" / "alembic", folder / "alembic")
+    shutil.copy(ALEMBIC_INI, folder)
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    (folder / "alembic" / "versions" / "one_more.py").write_text(
+        "import sqlalchemy as sa\n"
+        "from alembic import op\n"
+        f"revision, down_revision = 'one_more', {head!r}\n"
+        f"def upgrade() -> None:\n{upgrade}"
+    )
+    return folder / "alembic.ini"
+
+
 async def test_up_down_up_leaves_the_same_schema(empty_url: str) -> None:
     first = await in_transaction(empty_url, ("upgrade", "head"))
     gone = await in_transaction(empty_url, ("downgrade", "base"))
@@ -91,6 +108,18 @@ async def test_up_down_up_leaves_the_same_schema(empty_url: str) -> None:
 
     assert first == second
     assert gone == {}
+
+
+async def test_nobody_has_an_account_before_somebody_makes_one(empty_url: str) -> None:
+    await in_transaction(empty_url, ("upgrade", "head"))
+    engine = build_engine(make_settings(database_url=empty_url))
+    assert engine is not None
+
+    async with engine.connect() as connection:
+        accounts = await connection.scalar(select(func.count()).select_from(User))
+    await engine.dispose()
+
+    assert accounts == 0
 
 
 async def test_every_single_step_can_be_undone_and_redone(empty_url: str) -> None:
@@ -153,19 +182,37 @@ def test_history_does_not_import_the_application(path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not is_postgres(), reason="SQLite has no lock of a table")
+async def test_a_table_in_use_is_tried_again_until_it_is_free(
+    empty_url: str, tmp_path: Path
+) -> None:
+    await in_transaction(empty_url, ("upgrade", "head"))
+    ini = with_one_more(tmp_path, "    op.add_column('users', sa.Column('nickname', sa.Text()))\n")
+    reader = await asyncpg.connect(empty_url)
+
+    async with reader.transaction():
+        await reader.execute("SELECT 1 FROM users")
+        migrator = asyncio.create_task(alembic(empty_url, "upgrade", "head", ini=ini))
+        await asyncio.sleep(4)
+    await reader.close()
+    code, output = await migrator
+
+    assert code == 0, output
+    assert "a table is in use: attempt 1 of 10" in output
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not is_postgres(), reason="SQLite builds no index concurrently")
 async def test_a_migration_may_leave_its_transaction(empty_url: str, tmp_path: Path) -> None:
     """CREATE INDEX CONCURRENTLY is refused inside one; autocommit_block() is Alembic's way out."""
-    shutil.copytree(PROJECT_ROOT / "backend" / "alembic", tmp_path / "alembic")
-    shutil.copy(PROJECT_ROOT / "backend" / "alembic.ini", tmp_path)
-    (tmp_path / "alembic" / "versions" / "concurrently.py").write_text(
-        "from alembic import op\n"
-        "revision, down_revision = 'concurrently', '0002'\n"
-        "def upgrade() -> None:\n"
+    ini = with_one_more(
+        tmp_path,
         "    with op.get_context().autocommit_block():\n"
+        "        op.execute(\"SET lock_timeout = '10min'\")\n"
         "        op.create_index('ix_try', 'users', ['created_at'], postgresql_concurrently=True)\n"
+        "        op.execute(\"SET lock_timeout = '500ms'\")\n",
     )
 
-    code, output = await alembic(empty_url, "upgrade", "head", ini=tmp_path / "alembic.ini")
+    code, output = await alembic(empty_url, "upgrade", "head", ini=ini)
 
     assert code == 0, output

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -18,36 +17,12 @@ from app.core.app_factory import create_app
 from app.core.routing import StrictRoute
 from app.models.user import User
 from tests.fixtures.auth import PASSWORD, headers_of
+from tests.fixtures.callers import PLACEHOLDER, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
-from tests.fixtures.surface import BODY_LIMIT, JSON, MARKER, UNKNOWN_ID, Call, app_on
+from tests.fixtures.matrix import NONE, OPERATIONS, Row
+from tests.fixtures.surface import BODY_LIMIT, MARKER, Call, app_on
 
-OPERATIONS = {
-    "legacy_health_health": ("GET", "/health"),
-    "legacy_auth_login": ("POST", "/auth/login"),
-    "legacy_auth_read_me": ("GET", "/auth/me"),
-    "legacy_users_create_user": ("POST", "/users"),
-    "legacy_users_read_me": ("GET", "/users/me"),
-    "legacy_users_read_user": ("GET", "/users/{user_id}"),
-    "v1_health_live": ("GET", "/api/v1/health/live"),
-    "v1_health_ready": ("GET", "/api/v1/health/ready"),
-    "v1_users_create_user": ("POST", "/api/v1/users"),
-    "v1_users_read_me": ("GET", "/api/v1/users/me"),
-    "v1_users_read_user": ("GET", "/api/v1/users/{user_id}"),
-}
-# Whoever adds a route without authentication writes it down here.
-ANONYMOUS = {
-    ("GET", "/health"),
-    ("GET", "/api/v1/health/live"),
-    ("GET", "/api/v1/health/ready"),
-    ("POST", "/auth/login"),
-    ("POST", "/users"),
-    ("POST", "/api/v1/users"),
-    ("GET", "/openapi.json"),
-    ("GET", "/docs"),
-    ("GET", "/docs/assets/start.js"),
-    ("GET", "/docs/assets/{name}"),
-}
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
 READY = "v1_health_ready"
 
@@ -87,10 +62,17 @@ async def without_database() -> AsyncIterator[AsyncClient]:
 async def limited(
     make_app: MakeApp, any_redis_url: str, redis_client: Redis, admin: User
 ) -> AsyncIterator[AsyncClient]:
-    """An application whose admin has used up their limit."""
-    app = make_app(redis_url=any_redis_url, rate_limit_enabled=True, rate_limit_requests=1)
+    """An application whose admin has used up their limit, and the one failed login that they have."""
+    app = make_app(
+        redis_url=any_redis_url,
+        rate_limit_enabled=True,
+        rate_limit_requests=1,
+        login_throttle_enabled=True,
+        login_throttle_attempts=1,
+    )
     async with client_for(app) as client:
         await client.get("/api/v1/users/me", headers=headers_of(admin))
+        await client.post("/auth/login", data={"username": admin.email, "password": "wrong"})
         yield client
     await app.state.redis.aclose()
 
@@ -169,7 +151,7 @@ class TestDocument:
             for method, path, operation in operations(schema)
         }
 
-        assert found == OPERATIONS
+        assert found == {name: row.route for name, row in OPERATIONS.items()}
 
     def test_has_no_name_twice(self, schema: dict[str, Any]) -> None:
         names = [operation["operationId"] for _, _, operation in operations(schema)]
@@ -252,7 +234,12 @@ class TestErrors:
 
     @pytest.mark.parametrize(
         ("status", "header"),
-        [("401", "WWW-Authenticate"), ("413", "Connection"), ("503", "Retry-After")],
+        [
+            ("401", "WWW-Authenticate"),
+            ("413", "Connection"),
+            ("429", "Retry-After"),
+            ("503", "Retry-After"),
+        ],
     )
     def test_declare_the_headers_that_they_carry(
         self, schema: dict[str, Any], status: str, header: str
@@ -277,50 +264,20 @@ def always(method: str, path: str) -> list[Call]:
     ]
 
 
-def provocations(name: str, own_id: UUID) -> list[Call]:
-    """What the operation called ``name`` can be made to answer besides."""
-    method, path = OPERATIONS[name]
-    new = {"json": {"email": "lin@example.com", "password": PASSWORD}}
-    taken = {"json": {"email": "ada@example.com", "password": PASSWORD}}
-    match name.split("_", 1)[1]:
-        case "users_create_user":
-            return [
-                Call(201, method, path, options=new),
-                Call(400, method, path, options={"content": b"{", "headers": JSON}),
-                Call(409, method, path, options=taken),
-                Call(415, method, path, options={"content": b"{}"}),
-                Call(422, method, path, options={"json": {}}),
-            ]
-        case "auth_login":
-            right = {"data": {"username": "ada@example.com", "password": PASSWORD}}
-            wrong = {"data": {"username": "ada@example.com", "password": "x"}}
-            return [
-                Call(200, method, path, options=right),
-                Call(401, method, path, options=wrong),
-                Call(415, method, path, options={"json": {}}),
-                Call(422, method, path, options={"data": {"username": "x"}}),
-            ]
-        case "users_read_user":
-            return [
-                Call(200, method, path.format(user_id=own_id), as_user=True),
-                Call(401, method, path.format(user_id=UNKNOWN_ID)),
-                Call(403, method, path.format(user_id=UNKNOWN_ID), as_user=True),
-                Call(422, method, path.format(user_id="zzz"), as_user=True),
-            ]
-        case "users_read_me" | "auth_read_me":
-            return [Call(200, method, path, as_user=True), Call(401, method, path)]
-        case _:
-            return [Call(200, method, path)]
-
-
-def accepted(name: str, admin: User) -> dict[str, Any]:
-    """What an admin sends to the operation called ``name`` if nothing is wrong."""
-    sent: dict[str, Any] = {"headers": headers_of(admin)}
-    if name.endswith("create_user"):
-        sent["json"] = {"email": "lin@example.com", "password": PASSWORD}
-    if name.endswith("login"):
-        sent["data"] = {"username": "ada@example.com", "password": PASSWORD}
-    return sent
+def provocations(row: Row) -> list[Call]:
+    """What the operation can be made to answer besides, by what is sent to it."""
+    method, path = row.route
+    malformed = PLACEHOLDER.sub("zzz", path)
+    calls = [Call(422, method, malformed, as_user=True)] if malformed != path else []
+    if row.sends != NONE:
+        calls += [
+            Call(415, method, path, options={"content": b"{}"}),
+            Call(422, method, path, as_user=True),
+        ]
+    if row.sends == "account":
+        taken = {"json": {"email": "ada@example.com", "password": PASSWORD}}
+        calls.append(Call(409, method, path, options=taken))
+    return calls
 
 
 class TestStatuses:
@@ -334,23 +291,20 @@ class TestStatuses:
         without_database: AsyncClient,
         limited: AsyncClient,
         schema: dict[str, Any],
-        ada: User,
-        admin: User,
+        callers: Callers,
         name: str,
     ) -> None:
-        method, template = OPERATIONS[name]
-        path = template.format(user_id=UNKNOWN_ID)
+        row = OPERATIONS[name]
+        calls = [*always(row.route.method, path_of(row, {})), *provocations(row)]
 
-        answers = [
-            await call.send(client, ada)
-            for call in [*always(method, path), *provocations(name, own_id=ada.id)]
-        ]
+        answers = [await call.send(client, callers["self"].account) for call in calls]
+        answers += [await send(client, row, caller) for caller in callers.values()]
         answers += [
-            await server.request(method, path, **accepted(name, admin))
+            await send(server, row, callers["admin"], exists=False)
             for server in (client, broken, without_database, limited)
         ]
 
-        declared = schema["paths"][template][method.lower()]["responses"]
+        declared = schema["paths"][row.route.path][row.route.method.lower()]["responses"]
         assert {int(status) for status in declared} == {answer.status_code for answer in answers}
 
 
@@ -360,30 +314,6 @@ class TestRoutes:
 
         assert len(routes) >= len(OPERATIONS)
         assert [route for route in routes if not isinstance(route, StrictRoute)] == []
-
-    async def test_without_authentication_are_those_that_are_written_down(
-        self, app: FastAPI, client: AsyncClient
-    ) -> None:
-        open_routes = set()
-        for route in iter_route_contexts(app.routes):
-            for method in route.methods or ():
-                path = str(route.path).format(user_id=UNKNOWN_ID, name="favicon.png")
-                answer = await client.request(method, path)
-                if answer.status_code != 401 or "WWW-Authenticate" not in answer.headers:
-                    open_routes.add((method, str(route.path)))
-
-        assert open_routes == ANONYMOUS
-
-    def test_say_in_the_document_whether_they_need_a_token(self, schema: dict[str, Any]) -> None:
-        open_operations = {
-            (method, path)
-            for method, path, operation in operations(schema)
-            if not operation.get("security")
-        }
-
-        assert open_operations == {
-            (method, path) for method, path in ANONYMOUS if path in schema["paths"]
-        }
 
     def test_need_a_token_of_the_password_flow(self, schema: dict[str, Any]) -> None:
         schemes = schema["components"]["securitySchemes"]

@@ -58,11 +58,6 @@ def told(answer: Response) -> list[str | None]:
     return [answer.headers.get(name) for name in NAMES]
 
 
-def from_address(app: FastAPI, host: str, **options: str) -> AsyncClient:
-    transport = ASGITransport(app=app, client=(host, 1), **options)  # type: ignore[arg-type]  # root_path
-    return AsyncClient(transport=transport, base_url="http://testserver")
-
-
 async def statuses(client: AsyncClient, times: int, **headers: str) -> list[int]:
     return [(await client.get(ME, headers=headers)).status_code for _ in range(times)]
 
@@ -181,7 +176,7 @@ class TestWhoIsCounted:
         app = limited()
         seen: list[int] = []
         for number in range(LIMIT + 1):
-            async with from_address(app, f"192.0.2.{number}") as client:
+            async with client_for(app, f"192.0.2.{number}") as client:
                 seen += await statuses(client, 1, **headers_of(ada))
 
         assert seen == [200] * LIMIT + [429]
@@ -263,9 +258,9 @@ class TestWhoIsCounted:
         app = limited()
         seen: list[int] = []
         for number in range(LIMIT + 1):
-            async with from_address(app, f"2001:db8::{number:x}:1") as client:
+            async with client_for(app, f"2001:db8::{number:x}:1") as client:
                 seen += await statuses(client, 1)
-        async with from_address(app, "2001:db8:0:1::1") as neighbour:
+        async with client_for(app, "2001:db8:0:1::1") as neighbour:
             assert await statuses(neighbour, 1) == [401]
 
         assert seen == [401] * LIMIT + [429]

@@ -2,11 +2,13 @@
 
 import json
 import logging
+from datetime import datetime, timedelta
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
+from app.core.logging import JsonFormatter
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
@@ -35,6 +37,20 @@ async def test_one_line_with_the_route_template_and_the_outcome(
     assert line["route"] == "/api/v1/users/{user_id}"
     assert line["status"] == 200
     assert isinstance(line["duration_ms"], float)
+
+
+async def test_line_says_when_from_where_what_and_which_request(
+    app: FastAPI, ada: User, logs: pytest.LogCaptureFixture
+) -> None:
+    logs.handler.setFormatter(JsonFormatter())
+    async with client_for(app, "203.0.113.9") as client:
+        answer = await client.get("/api/v1/users/me", headers=headers_of(ada))
+
+    (line,) = (json.loads(text) for text in logs.text.splitlines() if '"app.request"' in text)
+    assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
+    assert line["client"] == "203.0.113.9"
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/users/me", 200)
+    assert line["request_id"] == answer.headers["X-Request-ID"]
 
 
 async def test_unknown_paths_share_one_route(

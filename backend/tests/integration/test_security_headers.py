@@ -26,7 +26,9 @@ from tests.fixtures.surface import (
 EXPECTED = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "Cache-Control": "no-store",
 }
 DOCS = ["/docs", "/openapi.json", "/docs/assets/start.js", "/docs/assets/swagger-ui.css"]
@@ -56,7 +58,7 @@ class TestEveryAnswer:
 
         for name, value in EXPECTED.items():
             assert answer.headers.get_list(name) == [value]
-        for name in (HSTS, "Server", "X-Powered-By"):
+        for name in (HSTS, "Server", "X-Powered-By", "Set-Cookie"):
             assert name not in answer.headers
 
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))

@@ -10,6 +10,7 @@ from app.api.v1.schemas.user import UserPublic
 from app.auth.dependencies import CurrentUser
 from app.auth.jwt import create_access_token
 from app.auth.service import authenticate
+from app.auth.throttle import LoginThrottle
 from app.core.resources import AppSettings, PasswordExecutor
 from app.core.routing import Router
 from app.db.session import DbSession
@@ -17,15 +18,18 @@ from app.db.session import DbSession
 router = Router(prefix="/auth", tags=["auth"])
 
 
-@router.post("/login", responses=errors(*WITH_BODY, 401, 503))
+@router.post("/login", responses=errors(*WITH_BODY, 401, 429, 503))
 async def login(
     form: Annotated[LoginForm, Form()],
     db: DbSession,
     executor: PasswordExecutor,
     settings: AppSettings,
+    throttle: LoginThrottle,
 ) -> Token:
     """Trade an e-mail address (as username) and a password for an access token."""
-    user = await authenticate(db, executor, settings, form.username, form.password)
+    user = await authenticate(
+        db, executor, settings, form.username, form.password, throttle=throttle
+    )
     return Token(
         access_token=create_access_token(user.id, settings=settings),
         expires_in=settings.jwt_access_token_expires_minutes * 60,

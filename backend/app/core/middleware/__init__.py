@@ -1,9 +1,11 @@
 """The layers around the application, outermost first: the order of reading is the order of running."""
 
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from app.core.config import Settings
 from app.core.middleware.body_limit import BodyLimitMiddleware
+from app.core.middleware.concurrency_limit import ConcurrencyLimitMiddleware, say_busy
 from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
 from app.core.middleware.request_guard import RequestGuardMiddleware
@@ -25,14 +27,35 @@ def middleware_stack(
     """The same layers in every environment; settings decide only what they let through."""
     return [
         Middleware(RequestIdMiddleware),
+        Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
+        *concurrency(settings, resources, limited.exempt),
         Middleware(RequestLoggingMiddleware),
         Middleware(TelemetryMiddleware, telemetry=resources.telemetry),
-        Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *cors(settings),
         Middleware(RateLimitMiddleware, limiter=resources.rate_limiter, limited=limited),
         Middleware(ErrorBoundaryMiddleware),
         Middleware(RequestGuardMiddleware, allowed_hosts=settings.allowed_hosts),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
+    ]
+
+
+def concurrency(
+    settings: Settings, resources: Resources, exempt: frozenset[str]
+) -> list[Middleware]:
+    """No layer at all without a limit. What it answers itself may be read by the same origins as anything else."""
+    if not settings.max_concurrent_requests:
+        return []
+    refuse: ASGIApp = say_busy
+    for layer in cors(settings):
+        refuse = layer.cls(refuse, *layer.args, **layer.kwargs)
+    return [
+        Middleware(
+            ConcurrencyLimitMiddleware,
+            limit=settings.max_concurrent_requests,
+            exempt=exempt,
+            refuse=refuse,
+            telemetry=resources.telemetry,
+        )
     ]
 
 

@@ -48,9 +48,10 @@ def fresh_id() -> str:
 
 def incoming_id(scope: Scope) -> str | None:
     """The client's id: sent once, 1 to 128 printable ASCII characters, no quote and no backslash."""
-    sent = [value for name, value in scope["headers"] if name == HEADER]
+    # White space around a value is no part of it (RFC 9110, section 5.5), and the parser leaves some of it there.
+    sent = [value.strip(b" \t") for name, value in scope["headers"] if name == HEADER]
     if len(sent) != 1 or not ACCEPTABLE.fullmatch(sent[0]):
         return None
-    if any(char in sent[0] for char in FORBIDDEN) or not sent[0].strip():
+    if any(char in sent[0] for char in FORBIDDEN):
         return None
     return str(sent[0], "ascii")

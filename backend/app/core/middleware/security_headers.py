@@ -7,7 +7,11 @@ Header = tuple[bytes, bytes]
 DEFAULTS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    # base-uri and form-action do not fall back to default-src.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
     # An answer may be private unless its endpoint says otherwise (RFC 9111, section 5.2.2.5).
     (b"cache-control", b"no-store"),
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.errors import RateLimited
 from app.core.exception_handlers import error_response
 from app.core.rate_limit.base import Decision, RateLimiter
+from app.core.rate_limit.client import client_key
+from app.core.route_template import route_path
 
 Identify = Callable[[Scope], str | None]
 """Who sends a request, as far as it is proven: a verified account, or ``None``."""
@@ -67,26 +68,3 @@ def headers_of(decision: Decision) -> dict[str, str]:
         "X-RateLimit-Remaining": str(decision.remaining),
         "X-RateLimit-Reset": str(decision.reset),
     }
-
-
-def route_path(scope: Scope) -> str:
-    """The path as the router matches it: without the prefix that a proxy in front has added."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(f"{root}/"):
-        return path[len(root) :]
-    return path
-
-
-def client_key(scope: Scope) -> str:
-    """The client's address; for IPv6 its /64, which is what one customer gets (RFC 6177)."""
-    host = (scope.get("client") or ("unknown",))[0]
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return f"ip:{host}"
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
-            return f"ip:{address.ipv4_mapped}"
-        return f"ip:{ip_network((address, 64), strict=False)}"
-    return f"ip:{address}"

@@ -1,5 +1,7 @@
 """A sliding window in Redis: one script, one round trip, shared by every process, nothing without a TTL."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from redis.asyncio import Redis
@@ -11,36 +13,118 @@ from app.core.redis import RedisGateway
 PREFIX = "rate_limit:v1"
 SLICES = 20
 
+# Counts one more under every key, or under none where one of them has reached its limit.
 # What was admitted is counted in slices of a twentieth of the window. A slice is forgotten when its last request
 # is a whole window old, so no interval of that length ever holds more than the limit, and a key never holds more
 # than 22 small fields. What is refused is not counted: who waits as long as told will pass.
 # The clock is Redis's own, so the processes need not agree on one.
-SCRIPT = """
-local limit, window, slices = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+ADMIT = """
+local window, slices = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local newest = string.format('%d', math.floor(now * slices / window))
 
-local used, newest_count, oldest = 0, 0, now
-local stored = redis.call('HGETALL', KEYS[1])
-for i = 1, #stored, 2 do
-  local count, last = string.match(stored[i + 1], '^(%d+):(%d+)$')
-  count, last = tonumber(count), tonumber(last)
-  if last <= now - window or last > now + window then
-    redis.call('HDEL', KEYS[1], stored[i])
-  else
-    used, oldest = used + count, math.min(oldest, last)
-    if stored[i] == newest then newest_count = count end
+local counts, remaining, reset, wait = {}, math.huge, 0, 0
+for i, key in ipairs(KEYS) do
+  local limit, used, newest_count, oldest = tonumber(ARGV[2 + i]), 0, 0, now
+  local stored = redis.call('HGETALL', key)
+  for j = 1, #stored, 2 do
+    local count, last = string.match(stored[j + 1], '^(%d+):(%d+)$')
+    count, last = tonumber(count), tonumber(last)
+    if last <= now - window or last > now + window then
+      redis.call('HDEL', key, stored[j])
+    else
+      used, oldest = used + count, math.min(oldest, last)
+      if stored[j] == newest then newest_count = count end
+    end
   end
+  counts[i], remaining = newest_count, math.min(remaining, limit - used)
+  reset = math.max(reset, oldest + window - now)
+  if used >= limit then wait = math.max(wait, oldest + window - now) end
 end
 
-if used >= limit then
-  return {0, 0, oldest + window - now}
+if wait > 0 then
+  return {0, 0, wait, newest}
 end
-redis.call('HSET', KEYS[1], newest, string.format('%d:%d', newest_count + 1, now))
-redis.call('PEXPIRE', KEYS[1], window)
-return {1, limit - used - 1, oldest + window - now}
+for i, key in ipairs(KEYS) do
+  redis.call('HSET', key, newest, string.format('%d:%d', counts[i] + 1, now))
+  redis.call('PEXPIRE', key, window)
+end
+return {1, remaining - 1, reset, newest}
 """
+
+# Takes back one from the slice that has counted it. Where the slice is gone, so is what was counted.
+GIVE_BACK = """
+for _, key in ipairs(KEYS) do
+  local count, last = string.match(redis.call('HGET', key, ARGV[1]) or '', '^(%d+):(%d+)$')
+  if count == '1' then
+    redis.call('HDEL', key, ARGV[1])
+  elseif count then
+    redis.call('HSET', key, ARGV[1], string.format('%d:%d', count - 1, last))
+  end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether one more was counted, and in which slice. ``wait`` is ``Decision.reset`` in milliseconds."""
+
+    allowed: bool
+    remaining: int
+    wait: int
+    slice: bytes
+
+
+class SlidingWindow:
+    """Counts over one length of time. Raises ``RedisUnavailable``: who uses it says what happens then."""
+
+    def __init__(self, gateway: RedisGateway, window_seconds: int) -> None:
+        self._gateway = gateway
+        self._seconds = window_seconds
+        self._admit = gateway.client.register_script(ADMIT)
+        self._give_back = gateway.client.register_script(GIVE_BACK)
+
+    def name(self, limit: int, key: str) -> str:
+        """Where ``key`` is counted. Other numbers are another count: a lowered limit starts with none.
+
+        Hashed: bounded in length whatever the client sends, and no address in clear in Redis.
+        """
+        digest = blake2b(key.encode(), digest_size=16).hexdigest()
+        return f"{PREFIX}:{limit}:{self._seconds}:{digest}"
+
+    async def admit(self, limits: Mapping[str, int]) -> Admission:
+        """Count one more under every name, if none of them has reached its limit."""
+        arguments = (self._seconds * 1000, SLICES, *limits.values())
+
+        async def run(client: Redis) -> Admission:
+            return read(await self._admit(keys=list(limits), args=arguments, client=client))
+
+        return await self._gateway.run(run)
+
+    async def give_back(self, names: Sequence[str], admission: Admission) -> None:
+        """Under ``names``, ``admission`` has never been counted."""
+
+        async def run(client: Redis) -> None:
+            await self._give_back(keys=names, args=(admission.slice,), client=client)
+
+        await self._gateway.run(run)
+
+    async def forget(self, name: str) -> None:
+        """Start the count of ``name`` anew."""
+
+        async def run(client: Redis) -> None:
+            await client.delete(name)
+
+        await self._gateway.run(run)
+
+
+def read(answer: object) -> Admission:
+    """What the script says. Raises ``ValueError`` where something else has answered."""
+    match answer:
+        case [0 | 1 as allowed, int(remaining), int(wait), bytes(number)]:
+            return Admission(bool(allowed), remaining, wait, number)
+    raise ValueError("not an answer of the script")
 
 
 class RedisRateLimiter:
@@ -48,31 +132,15 @@ class RedisRateLimiter:
 
     def __init__(self, gateway: RedisGateway, limit: int, window_seconds: int) -> None:
         self.limit = limit
-        self._gateway = gateway
-        self._arguments = (limit, window_seconds * 1000, SLICES)
-        # Other numbers are another count: a lowered limit must not be measured with what the old one let in.
-        self._prefix = f"{PREFIX}:{limit}:{window_seconds}:"
-        self._script = gateway.client.register_script(SCRIPT)
+        self._window = SlidingWindow(gateway, window_seconds)
 
     @fail_open(returning=None)
     async def hit(self, key: Key) -> Decision | None:
-        # Hashed: bounded in length whatever the client sends, and no address in clear in Redis.
-        name = self._prefix + blake2b(key().encode(), digest_size=16).hexdigest()
-
-        async def run(client: Redis) -> Decision:
-            answer = await self._script(keys=[name], args=self._arguments, client=client)
-            return self._read(answer)
-
-        return await self._gateway.run(run)
-
-    def _read(self, answer: object) -> Decision:
-        """What the script says. Raises ``ValueError`` where something else has answered."""
-        match answer:
-            case [0 | 1 as allowed, int(remaining), int(wait)]:
-                reset = seconds(wait)
-                retry_after = 0 if allowed else reset
-                return Decision(bool(allowed), self.limit, remaining, reset, retry_after)
-        raise ValueError("not an answer of the script")
+        name = self._window.name(self.limit, key())
+        admission = await self._window.admit({name: self.limit})
+        reset = seconds(admission.wait)
+        retry_after = 0 if admission.allowed else reset
+        return Decision(admission.allowed, self.limit, admission.remaining, reset, retry_after)
 
 
 def seconds(milliseconds: int) -> int:

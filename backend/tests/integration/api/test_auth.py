@@ -249,6 +249,17 @@ class TestHashingUnderLoad:
             assert int(answer.headers["Retry-After"]) >= 1
         assert accepted.status_code == 200
 
+    async def test_login_that_finds_the_queue_full_costs_no_statement(
+        self, make_app: MakeApp, ada: User, statements: list[str]
+    ) -> None:
+        app = make_app(password_hash_queue_size=1)
+        executor = app.state.password_executor
+        async with client_for(app) as client, occupied(executor, executor.workers + 1):
+            answer = await log_in(client, ada.email)
+
+        assert answer.status_code == 503
+        assert statements == []
+
     async def test_other_endpoints_answer_while_every_place_is_taken(
         self, make_app: MakeApp, ada: User
     ) -> None:

@@ -8,9 +8,11 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.auth.password import hash_password
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD
+from tests.fixtures.env import FAST_HASH_ROUNDS
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.hashing import recorded_hashing
 from tests.fixtures.logs import collected, lines
@@ -80,7 +82,8 @@ class TestPasswordSurvivesTheRoundTrip:
 class TestWeakPassword:
     @pytest.mark.parametrize(
         "password",
-        ["", "1", "seven77", "        ", "aaaaaaaaaaaa", "ada@example.com", "ADA@EXAMPLE.COM", "x" * 129],
+        ["", "1", "seven77", "        ", "aaaaaaaaaaaa", "ada@example.com", "ADA@EXAMPLE.COM", "x" * 129,
+            "password123456", "12345678", "qwertyuiop", "iloveyou", "Ada12345"],
     )  # fmt: skip
     async def test_is_a_validation_error_of_the_password(
         self, client: AsyncClient, db: AsyncSession, password: str
@@ -116,6 +119,15 @@ class TestWeakPassword:
             "Password should have at least 15 characters"
         )
         assert enough.status_code == 201
+
+    async def test_those_who_have_one_already_can_still_log_in(
+        self, client: AsyncClient, db: AsyncSession
+    ) -> None:
+        stored = hash_password("password123456", rounds=FAST_HASH_ROUNDS)
+        await UserRepository(db).create("ada@example.com", stored)
+        await db.commit()
+
+        assert (await log_in(client, "password123456")).status_code == 200
 
     async def test_minimum_does_not_lock_out_those_who_have_less(
         self, make_app: MakeApp, client: AsyncClient

@@ -7,11 +7,19 @@ from time import time
 from typing import Any
 from uuid import UUID
 
+import jwt
 import pytest
 from pydantic import ValidationError
 
-from app.auth.jwt import LEEWAY, TokenClaims, _verified, create_access_token, decode_token
-from app.core.config import get_settings
+from app.auth.jwt import (
+    HEADER_TYPE,
+    LEEWAY,
+    TokenClaims,
+    _verified,
+    create_access_token,
+    decode_token,
+)
+from app.core.config import LOCAL_JWT_SECRET, get_settings
 from app.core.errors import Unauthorized
 from tests.fixtures.env import make_settings
 
@@ -34,6 +42,12 @@ def identity_in(token: str) -> UUID | None:
         return decode_token(token, settings=SETTINGS).user_id
     except Unauthorized:
         return None
+
+
+def issued(**changes: object) -> str:
+    """A token as it would be issued with other claims, signed with the right key."""
+    claims = part(create_access_token(ADA, settings=SETTINGS), 1) | changes
+    return jwt.encode(claims, LOCAL_JWT_SECRET, headers={"typ": HEADER_TYPE})
 
 
 def with_bit_flipped(token: str, position: int, bit: int) -> str:
@@ -92,6 +106,36 @@ class TestDecodeToken:
         monkeypatch.setattr("app.auth.jwt.time", lambda: later)
 
         assert identity_in(token) is None
+
+    def test_token_that_was_valid_is_good_for_less_than_thirty_seconds_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+        assert identity_in(token) == ADA
+
+        identities = []
+        for seconds in (-1, 0, 29, 30):
+            moment = part(token, 1)["exp"] + seconds
+            monkeypatch.setattr("app.auth.jwt.time", lambda moment=moment: moment)
+            identities.append(identity_in(token))
+
+        assert identities == [ADA, ADA, ADA, None]
+
+    def test_tokens_that_are_remembered_are_of_a_bounded_number(self) -> None:
+        assert _verified.cache_info().maxsize == 1_024
+
+    @pytest.mark.parametrize(("length", "identity"), [(8_192, ADA), (8_193, None)])
+    def test_longest_token_that_is_read_has_8192_characters(
+        self, length: int, identity: UUID | None
+    ) -> None:
+        padded = (issued(padding="x" * size) for size in range(5_800, 6_000))
+        token = next(token for token in padded if len(token) == length)
+
+        assert identity_in(token) == identity
+
+    @pytest.mark.parametrize(("moment", "identity"), [(0, ADA), (-1, None)])
+    def test_time_begins_with_the_epoch(self, moment: int, identity: UUID | None) -> None:
+        assert identity_in(issued(iat=moment)) == identity
 
     def test_token_that_was_valid_is_refused_under_another_key_issuer_or_audience(self) -> None:
         token = create_access_token(ADA, settings=SETTINGS)

@@ -1,5 +1,6 @@
 """Password hashes: every byte of a password counts, and nothing that is stored can break a login."""
 
+import logging
 import random
 import string
 import unicodedata
@@ -10,6 +11,7 @@ from app.auth import password as password_module
 from app.auth.password import hash_password, needs_rehash, verify_password
 from app.core import security
 from tests.fixtures.env import FAST_HASH_ROUNDS
+from tests.fixtures.hashing import recorded_hashing
 
 ROUNDS = FAST_HASH_ROUNDS
 # Of "lovelace", and of ten times that.
@@ -56,11 +58,15 @@ class TestHashPassword:
         assert hashed("lovelace") != hashed("lovelace")
 
     def test_default_cost_is_that_of_production(self) -> None:
+        with recorded_hashing() as looks:
+            verify_password("lovelace", None)
+
         assert hash_password("lovelace").startswith("$2b$12$")
+        assert [look.cost for look in looks] == [2**12]
 
     @pytest.mark.parametrize("password", ["a\0b", "\0", "a" * 80 + "\0"])
     def test_nul_is_refused(self, password: str) -> None:
-        with pytest.raises(ValueError, match="NUL"):
+        with pytest.raises(ValueError, match=r"^A password cannot contain NUL$"):
             hashed(password)
 
     @pytest.mark.parametrize("password", ["\ud800", "a" * 80 + "\udfff"])
@@ -120,6 +126,26 @@ class TestVerifyPassword:
     @pytest.mark.parametrize("password", ["lovelace", "lovelace" * 10, ""])
     def test_unusable_hash_matches_nothing(self, stored: str | None, password: str) -> None:
         assert not verified(password, stored)
+
+    def test_unusable_hash_is_a_line_in_the_log_that_does_not_show_it(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+
+        verified("lovelace", "$2b$04$short")
+
+        assert caplog.record_tuples == [
+            ("app.auth.password", logging.WARNING, "a stored password hash is malformed")
+        ]
+
+    def test_long_password_on_the_hash_of_a_short_one_is_no_complaint(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with recorded_hashing() as looks:
+            assert not verified("lovelace" * 10, SHORT_HASH)
+
+        assert [look.cost for look in looks] == [2**ROUNDS]
+        assert caplog.records == []
 
     # passlib repairs unused bits of a hash with a warning; whether it then matches is not the point here.
     @pytest.mark.filterwarnings("ignore:encountered a bcrypt")

@@ -12,7 +12,7 @@ def refusal(password: str, *, email: str = "ada@example.com", min_length: int = 
         check_new_password(password, email, make_settings(password_min_length=min_length))
     except ValidationFailed as error:
         (problem,) = error.details["errors"]
-        assert problem["loc"] == ["body", "password"]
+        assert (problem["loc"], problem["type"]) == (["body", "password"], "password_too_weak")
         return str(problem["msg"])
     return None
 
@@ -20,7 +20,7 @@ def refusal(password: str, *, email: str = "ada@example.com", min_length: int = 
 class TestCheckNewPassword:
     @pytest.mark.parametrize(
         "password",
-        ["correct horse battery staple", "12345679", "pâté8foie", "🐎" * 7 + "🔋", "        x", "x" * 127 + "y"],
+        ["correct horse battery staple", "83927461", "pâté8foie", "🐎" * 7 + "🔋", "        x", "x" * 127 + "y"],
     )  # fmt: skip
     def test_any_composition_is_accepted(self, password: str) -> None:
         assert refusal(password) is None
@@ -54,6 +54,26 @@ class TestCheckNewPassword:
     )
     def test_own_address_is_refused_in_every_spelling(self, password: str, email: str) -> None:
         assert refusal(password, email=email) == "Password should not be the e-mail address"
+
+    @pytest.mark.parametrize(
+        "password",
+        [
+            "password123456",
+            "12345678",
+            "ada2026!",
+            "ada@example.com1",
+            "FastAPI-Backend-Template",
+            "backend1",
+        ],
+    )
+    def test_what_anybody_would_try_first_is_refused(self, password: str) -> None:
+        assert refusal(password) == "Password should not be one that is easy to guess"
+
+    def test_name_of_the_application_is_that_of_the_settings(self) -> None:
+        with pytest.raises(ValidationFailed):
+            check_new_password("acme-2026", "ada@example.com", make_settings(app_name="Acme"))
+
+        check_new_password("backend1", "ada@example.com", make_settings(app_name="Acme"))
 
     def test_address_of_somebody_else_is_accepted(self) -> None:
         assert refusal("grace@example.com") is None

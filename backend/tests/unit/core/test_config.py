@@ -182,7 +182,34 @@ class TestProduction:
     def test_warns_of_what_is_unwise(self) -> None:
         warnings = " ".join(Settings.model_validate(PRODUCTION).warnings())
 
-        assert all(name in warnings for name in ("ALLOWED_HOSTS", "JWT_AUDIENCE", "DATABASE_URL"))
+        named = ("ALLOWED_HOSTS", "JWT_AUDIENCE", "LOGIN_THROTTLE_ENABLED", "DATABASE_URL")
+        assert all(name in warnings for name in named)
+
+    @pytest.mark.parametrize(
+        ("workers", "pool", "allowed", "warned"),
+        [
+            (1, 10, 100, False),
+            (8, 10, 100, False),
+            (9, 10, 100, True),
+            (1, 88, 100, True),
+            (2, 40, 93, False),
+            (2, 40, 92, True),
+        ],
+    )
+    def test_warns_of_pools_that_the_server_has_no_connections_for(
+        self, workers: int, pool: int, allowed: int, warned: bool
+    ) -> None:
+        settings = Settings.model_validate(
+            PRODUCTION
+            | {
+                "database_url": "postgresql://app@db/app",
+                "web_concurrency": workers,
+                "database_pool_size": pool,
+                "database_max_connections": allowed,
+            }
+        )
+
+        assert ("DATABASE_MAX_CONNECTIONS" in " ".join(settings.warnings())) is warned
 
     def test_warnings_end_when_everything_is_named(self) -> None:
         named = {
@@ -190,6 +217,8 @@ class TestProduction:
             "jwt_audience": "api",
             "jwt_issuer": "api",
             "database_url": "postgresql://app@db/app",
+            "login_throttle_enabled": True,
+            "redis_url": "redis://redis",
         }
 
         assert Settings.model_validate(PRODUCTION | named).warnings() == []

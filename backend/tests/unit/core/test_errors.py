@@ -5,7 +5,15 @@ import re
 import pytest
 
 from app.core import errors
-from app.core.errors import BY_STATUS, AppError, Conflict, PayloadTooLarge, Unauthorized
+from app.core.errors import (
+    BY_STATUS,
+    AppError,
+    Conflict,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+    Unauthorized,
+)
 
 CONTRACT = {
     401: "unauthorized",
@@ -45,7 +53,7 @@ class TestEveryError:
 
     def test_has_a_sentence_for_people(self, cls: type[AppError]) -> None:
         assert cls().message == str(cls()) == cls.message
-        assert cls.message[0].isupper()
+        assert re.fullmatch(r"[A-Z][a-z]+( [a-z]+| URL)*", cls.message)
 
     def test_takes_another_sentence(self, cls: type[AppError]) -> None:
         assert cls("Another").message == str(cls("Another")) == "Another"
@@ -70,6 +78,10 @@ class TestHeaders:
 
     def test_of_a_refused_body_end_the_connection(self) -> None:
         assert PayloadTooLarge().headers == {"Connection": "close"}
+
+    @pytest.mark.parametrize("cls", [RateLimited, ServiceUnavailable])
+    def test_of_what_passes_say_in_seconds_when_to_come_back(self, cls: type[AppError]) -> None:
+        assert cls().headers == {"Retry-After": "1"}
 
     def test_that_are_given_win(self) -> None:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

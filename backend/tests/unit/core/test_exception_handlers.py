@@ -1,5 +1,6 @@
 """Rendering errors: what an exception means, what the envelope holds, and what an operator is told."""
 
+import errno
 import json
 import logging
 import re
@@ -16,11 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from app.core.context import request_id_var
 from app.core.errors import AppError, BadRequest, Conflict, NotFound, ServiceUnavailable
 from app.core.exception_handlers import (
+    allowed_methods,
     as_app_error,
     error_response,
     register_exception_handlers,
@@ -66,7 +68,17 @@ class TestMeaning:
         assert as_app_error(error) is error
 
     def test_of_a_client_that_went_away_is_a_bad_request(self) -> None:
-        assert isinstance(as_app_error(ClientDisconnect()), BadRequest)
+        error = as_app_error(ClientDisconnect())
+
+        assert isinstance(error, BadRequest)
+        assert error.message == "The client closed the connection"
+
+    @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+    def test_of_a_process_that_has_run_out_of_something_is_that_it_is_busy(self, code: int) -> None:
+        error = as_app_error(OSError(code, PRIVATE))
+
+        assert (error.status, error.headers["Retry-After"]) == (503, "1")
+        assert error.message == "The server is busy"
 
     def test_of_every_registered_status_has_a_code_and_a_sentence(self) -> None:
         for status in HTTPStatus:
@@ -75,6 +87,19 @@ class TestMeaning:
             assert error.status == status
             assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
             assert error.message
+
+    @pytest.mark.parametrize(("status", "sentence"), [(409, Conflict.message), (410, "Gone")])
+    def test_of_an_http_exception_is_its_text_or_its_object(
+        self, status: int, sentence: str
+    ) -> None:
+        seat: Any = {"seat": 7}  # Any: Starlette wants text, and FastAPI allows more
+        text = as_app_error(HTTPException(status, "The seat is taken"))
+        thing = as_app_error(HTTPException(status, seat))
+        nothing = as_app_error(HTTPException(status))
+
+        assert (text.message, text.details) == ("The seat is taken", {})
+        assert (thing.message, thing.details) == (sentence, {"seat": 7})
+        assert (nothing.message, nothing.details) == (sentence, {})
 
     def test_of_an_http_exception_keeps_its_headers(self) -> None:
         error = as_app_error(HTTPException(429, headers={"Retry-After": "7"}))
@@ -137,6 +162,11 @@ class TestEnvelope:
     def test_has_details_that_are_an_object_also_when_there_are_none(self) -> None:
         assert envelope(Conflict())["details"] == {}
 
+    def test_is_as_short_as_json_can_be(self, request_id: str) -> None:
+        body = bytes(error_response(Conflict(details={"a": [1, 2]})).body)
+
+        assert json.dumps(json.loads(body), separators=(",", ":")).encode() == body
+
     @pytest.mark.parametrize("name", ["é", "\ud800", "\0", "\x1b", "🐎", "\u2028", "</script>"])
     def test_is_ascii_whatever_it_holds(self, name: str) -> None:
         response = error_response(Conflict(name, details={name: name}))
@@ -185,8 +215,10 @@ class TestOperator:
 
         respond(exc)
 
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
-        assert caplog.records[0].exc_info == (RuntimeError, exc, None)
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("app.core.exception_handlers", "ERROR")
+        assert record.getMessage() == "unhandled RuntimeError"
+        assert record.exc_info == (RuntimeError, exc, None)
 
     @pytest.mark.parametrize("status", [500, 502, 599])
     def test_gets_a_traceback_of_a_deliberate_server_error(
@@ -203,9 +235,25 @@ class TestOperator:
 
         record: Any = caplog.records[0]
         assert [found.levelname for found in caplog.records] == ["WARNING"]
+        assert record.getMessage() == "dependency unavailable: OperationalError"
         assert record.exc_info is None
         assert record.cause.startswith("ConnectionRefusedError: refused")
-        assert len(record.cause) <= 300
+        assert len(record.cause) == 300
+
+    def test_is_told_what_an_error_of_ours_came_from(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caused = ServiceUnavailable("Full")
+        caused.__cause__ = TimeoutError("too late")
+
+        respond(caused)
+        respond(ServiceUnavailable("Full"))
+
+        records: list[Any] = caplog.records
+        assert [record.cause for record in records] == [
+            "TimeoutError: too late",
+            "ServiceUnavailable: Full",
+        ]
 
     def test_hears_of_a_rule_that_no_repository_knew(
         self, caplog: pytest.LogCaptureFixture
@@ -262,3 +310,10 @@ class TestRegistration:
 
         assert answer.status_code == 405
         assert answer.headers["Allow"] == "GET, HEAD, PUT"
+
+    def test_names_no_method_of_what_has_no_path_and_needs_no_root_path(self) -> None:
+        app = FastAPI()
+        app.host("other.example", FastAPI())
+        app.add_api_route("/XXa", lambda: None, methods=["PUT"])
+
+        assert allowed_methods(Request({"type": "http", "path": "/XXa", "app": app})) == "PUT"

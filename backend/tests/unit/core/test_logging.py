@@ -18,6 +18,7 @@ from app.core.logging import (
     QueuedHandler,
     TextFormatter,
     configure_logging,
+    stdout_descriptor,
 )
 from tests.fixtures.env import make_settings
 
@@ -183,6 +184,18 @@ class TestQueuedHandler:
 
         assert handler.dropped == 1
 
+    def test_survives_a_process_that_was_started_without_standard_output(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "__stdout__", None)
+        monkeypatch.setattr(sys, "stdout", None)
+        handler = QueuedHandler(stdout_descriptor())
+
+        handler.emit(record())
+        handler.close()
+
+        assert handler.dropped == 1
+
     def test_survives_a_record_that_cannot_be_formatted(self, pipe: Pipe) -> None:
         handler = pipe.handler()
         broken = record("%d")
@@ -215,6 +228,23 @@ class TestConfigureLogging:
         configure_logging(make_settings())
 
         assert logging.getLogger("uvicorn.access").disabled
+
+    @pytest.mark.parametrize(
+        ("message", "is_logged"),
+        [
+            ("unable to perform operation on <TCPTransport>; the handler is closed", False),
+            ("unable to perform operation on <TCPTransport>", True),
+        ],
+    )
+    def test_answer_to_a_client_that_has_gone_is_no_error(
+        self, message: str, is_logged: bool
+    ) -> None:
+        configure_logging(make_settings())
+        error = RuntimeError(message)
+        broken = logging.LogRecord("x", logging.ERROR, "", 1, "", (), (type(error), error, None))
+
+        assert bool(logging.getLogger("uvicorn.error").filter(broken)) is is_logged
+        assert logging.getLogger("uvicorn.error").filter(record())
 
     def test_level_is_a_setting(self) -> None:
         configure_logging(make_settings(log_level="WARNING"))

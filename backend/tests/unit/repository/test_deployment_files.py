@@ -1,4 +1,4 @@
-"""What Dockerfile, docker-compose.yml and ci.yml promise, read from the files: no container engine is needed."""
+"""What Dockerfile, docker-compose.yml and the workflows promise, read from the files: no engine is needed."""
 
 import json
 import re
@@ -282,6 +282,67 @@ class TestCompose:
     def test_no_service_gets_the_docker_socket(self) -> None:
         assert "docker.sock" not in read("docker-compose.yml")
 
+    def test_no_service_is_let_out_of_its_container(self) -> None:
+        ways_out = {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode", "userns_mode"}
+
+        assert not [name for name, options in self.services().items() if ways_out & options.keys()]
+
+    def test_no_service_gains_rights_that_it_did_not_start_with(self) -> None:
+        for options in self.services().values():
+            assert options["security_opt"] == ["no-new-privileges:true"]
+
+
+WORKFLOWS = sorted(
+    str(path.relative_to(PROJECT_ROOT)) for path in PROJECT_ROOT.glob(".github/workflows/*.yml")
+)
+# The one job that may write, and what for.
+MAY_WRITE = {"sbom": {"contents": "write"}}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+class TestEveryWorkflow:
+    def jobs(self, name: str) -> dict[str, Any]:  # Any: see load
+        jobs: dict[str, Any] = load(name)["jobs"]
+        return jobs
+
+    def test_every_action_is_pinned_by_commit_and_names_its_version(self, name: str) -> None:
+        uses = re.findall(r"^ *- uses: (.*)$", read(name), re.MULTILINE)
+
+        assert uses
+        assert not [
+            line for line in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line)
+        ]
+
+    def test_it_has_no_permission_beyond_reading_the_repository(self, name: str) -> None:
+        assert load(name)["permissions"] == {}
+        for job, options in self.jobs(name).items():
+            assert options["permissions"] == MAY_WRITE.get(job, {"contents": "read"})
+
+    def test_what_may_write_runs_for_a_release_alone_and_without_a_cache(self, name: str) -> None:
+        for job in self.jobs(name).keys() & MAY_WRITE.keys():
+            options = self.jobs(name)[job]
+
+            assert options["if"] == "github.event_name == 'release'"
+            assert not [step for step in options["steps"] if "cache" in step.get("with", {})]
+
+    def test_no_checkout_leaves_credentials_behind(self, name: str) -> None:
+        checkouts = [
+            step
+            for job in self.jobs(name).values()
+            for step in job["steps"]
+            if step.get("uses", "").startswith("actions/checkout@")
+        ]
+
+        assert len(checkouts) == len(self.jobs(name))
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+    def test_code_from_a_fork_never_runs_with_our_rights(self, name: str) -> None:
+        assert "pull_request_target" not in read(name)
+        assert "secrets." not in read(name)
+
+    def test_every_job_ends_some_time(self, name: str) -> None:
+        assert all(job["timeout-minutes"] <= 15 for job in self.jobs(name).values())
+
 
 class TestWorkflow:
     NAME = ".github/workflows/ci.yml"
@@ -292,35 +353,6 @@ class TestWorkflow:
 
     def steps(self, job: str) -> list[str]:
         return [step["run"] for step in self.jobs()[job]["steps"] if "run" in step]
-
-    def test_every_action_is_pinned_by_commit_and_names_its_version(self) -> None:
-        uses = re.findall(r"^ *- uses: (.*)$", read(self.NAME), re.MULTILINE)
-
-        assert uses
-        assert not [
-            line for line in uses if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line)
-        ]
-
-    def test_it_has_no_permission_beyond_reading_the_repository(self) -> None:
-        assert load(self.NAME)["permissions"] == {}
-        assert {str(job["permissions"]) for job in self.jobs().values()} == {"{'contents': 'read'}"}
-
-    def test_no_checkout_leaves_credentials_behind(self) -> None:
-        checkouts = [
-            step
-            for job in self.jobs().values()
-            for step in job["steps"]
-            if step.get("uses", "").startswith("actions/checkout@")
-        ]
-
-        assert len(checkouts) == len(self.jobs())
-        assert all(step["with"]["persist-credentials"] is False for step in checkouts)
-
-    def test_code_from_a_fork_never_runs_with_our_rights(self) -> None:
-        assert "pull_request_target" not in read(self.NAME)
-
-    def test_every_job_ends_some_time(self) -> None:
-        assert all(job["timeout-minutes"] <= 15 for job in self.jobs().values())
 
     def test_lint_installs_the_dev_extra_and_runs_make_lint_black_and_isort(self) -> None:
         steps = self.steps("lint")
@@ -371,6 +403,55 @@ class TestWorkflow:
         assert "cp .env.example .env\nmake up\n" in steps
         assert "http://localhost:8000/health" in steps
 
+    def test_what_is_no_python_is_judged_with_the_whole_history(self) -> None:
+        checkout = self.jobs()["repository"]["steps"][0]
+
+        assert checkout["with"]["fetch-depth"] == 0
+        assert self.steps("repository") == ["make lint-repo"]
+
+
+class TestAudit:
+    NAME = ".github/workflows/audit.yml"
+
+    def test_it_runs_every_day_and_when_a_lock_changes(self) -> None:
+        names = {str(name): options for name, options in load(self.NAME).items()}
+        triggers = names["True"]  # "on", as YAML 1.1 reads it
+        minute, hour, *days = triggers["schedule"][0]["cron"].split()
+
+        assert minute.isdigit()
+        assert hour.isdigit()
+        assert days == ["*", "*", "*"]
+        assert triggers["push"]["paths"] == triggers["pull_request"]["paths"] == ["requirements/**"]
+
+    def test_it_judges_every_lock_and_no_answer_is_a_failure(self) -> None:
+        (recipe,) = re.findall(r"^audit:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
+        locks = {path.stem for path in (PROJECT_ROOT / "requirements").glob("*.txt")}
+
+        assert load(self.NAME)["jobs"]["holes"]["steps"][-1]["run"] == "make audit"
+        assert "for lock in base dev audit;" in recipe
+        assert locks == {"base", "dev", "audit"}
+        assert {"--strict", "--require-hashes", "--disable-pip"} <= set(recipe.split())
+
+    def test_a_release_carries_its_bill_of_materials(self) -> None:
+        commands = [step.get("run", "") for step in load(self.NAME)["jobs"]["sbom"]["steps"]]
+
+        assert "make sbom" in commands
+        assert commands[-1].startswith('gh release upload "$TAG" sbom.cdx.json')
+
+
+class TestDependabot:
+    def updates(self) -> list[dict[str, Any]]:  # Any: see load
+        updates: list[dict[str, Any]] = load(".github/dependabot.yml")["updates"]
+        return updates
+
+    def test_everything_that_is_pinned_is_moved(self) -> None:
+        kinds = {update["package-ecosystem"] for update in self.updates()}
+
+        assert kinds == {"pip", "github-actions", "docker", "docker-compose"}
+
+    def test_a_release_waits_for_a_week(self) -> None:
+        assert {update["cooldown"]["default-days"] for update in self.updates()} == {7}
+
 
 class TestPreCommit:
     def test_every_hook_is_local_and_runs_from_the_active_environment(self) -> None:
@@ -381,7 +462,7 @@ class TestPreCommit:
         assert {hook["language"] for hook in hooks} == {"system"}
         assert all(hook["entry"].startswith(("python -m ", "lint-imports ")) for hook in hooks)
 
-    def test_the_hooks_are_the_checks_of_make_lint(self) -> None:
+    def test_the_hooks_are_the_checks_of_make_lint_and_the_search_for_secrets(self) -> None:
         (repo,) = load(".pre-commit-config.yaml")["repos"]
 
         assert {hook["id"] for hook in repo["hooks"]} == {
@@ -390,4 +471,5 @@ class TestPreCommit:
             "ruff",
             "mypy",
             "lint-imports",
+            "secrets",
         }

@@ -1,6 +1,7 @@
 """Accounts over HTTP: /api/v1/users, and the same endpoints under their legacy path."""
 
 import asyncio
+import logging
 from collections import Counter
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, MakeUser, headers_of
-from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.logs import collected
 
 PREFIXES = ["/api/v1/users", "/users"]
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -65,11 +67,12 @@ class TestCreateUser:
         assert answer.status_code == 409
 
     async def test_fifty_parallel_creates_of_one_email_give_one_account(
-        self, client: AsyncClient, users: str
+        self, make_app: MakeApp, users: str
     ) -> None:
         body = {"email": "ada@example.com", "password": PASSWORD}
 
-        answers = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
+        async with client_for(make_app(password_hash_queue_size=50)) as client:
+            answers = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
 
         assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
 
@@ -130,6 +133,15 @@ class TestReadUser:
 
         assert exists.status_code == does_not.status_code == 403
         assert without_request_id(exists) == without_request_id(does_not)
+
+    async def test_refusal_leaves_an_event_with_the_caller(
+        self, client: AsyncClient, users: str, ada: User, grace: User
+    ) -> None:
+        with collected(logging.INFO) as records:
+            await client.get(f"{users}/{grace.id}", headers=headers_of(ada))
+
+        (event,) = (record for record in records if record.msg == "authz_denied")
+        assert vars(event)["user_id"] == ada.id
 
     async def test_admin_reads_any_account(
         self, client: AsyncClient, users: str, ada: User, admin: User

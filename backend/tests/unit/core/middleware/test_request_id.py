@@ -14,10 +14,14 @@ HEADER = b"x-request-id"
 
 class TestIncomingId:
     @pytest.mark.parametrize(
-        "sent", [b"a", b" a ", b"~" * 128, b"<b>", b"it's", bytes(UUID(int=1).hex, "ascii")]
+        "sent", [b"a", b"a b", b"~" * 128, b"<b>", b"it's", bytes(UUID(int=1).hex, "ascii")]
     )
     def test_is_taken_if_it_is_printable_and_short(self, sent: bytes) -> None:
         assert incoming_id(http_scope((HEADER, sent))) == sent.decode()
+
+    @pytest.mark.parametrize("sent", [b" a", b"a ", b"\ta", b"a\t", b" \t a \t "])
+    def test_is_taken_without_the_white_space_around_it(self, sent: bytes) -> None:
+        assert incoming_id(http_scope((HEADER, sent))) == "a"
 
     def test_with_one_other_character_is_not_taken(self) -> None:
         around = {code: b"a" + bytes([code]) + b"b" for code in range(256)}

@@ -4,8 +4,9 @@ import pytest
 from starlette.middleware import Middleware
 
 from app.core.config import Settings
-from app.core.middleware import cors, middleware_stack
+from app.core.middleware import concurrency, cors, middleware_stack
 from app.core.middleware.body_limit import BodyLimitMiddleware
+from app.core.middleware.concurrency_limit import ConcurrencyLimitMiddleware
 from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
 from app.core.middleware.request_guard import RequestGuardMiddleware
@@ -32,9 +33,10 @@ class TestMiddlewareStack:
 
         assert layers == [
             RequestIdMiddleware,
+            SecurityHeadersMiddleware,
+            ConcurrencyLimitMiddleware,
             RequestLoggingMiddleware,
             TelemetryMiddleware,
-            SecurityHeadersMiddleware,
             EnvelopeCORSMiddleware,
             RateLimitMiddleware,
             ErrorBoundaryMiddleware,
@@ -57,17 +59,29 @@ class TestMiddlewareStack:
     def test_has_no_cors_layer_without_origins(self) -> None:
         assert cors(make_settings()) == []
 
+    def test_has_no_limit_of_requests_where_it_is_0(self) -> None:
+        settings = make_settings(max_concurrent_requests=0)
+
+        assert concurrency(settings, build_resources(settings), frozenset()) == []
+
     def test_passes_the_settings_on(self) -> None:
-        settings = make_settings(max_body_bytes=2_048, allowed_hosts="a.example", hsts_seconds=1)
+        settings = make_settings(
+            max_body_bytes=2_048,
+            allowed_hosts="a.example",
+            hsts_seconds=1,
+            max_concurrent_requests=7,
+        )
 
         arguments: dict[str, object] = {}
         for layer in stack(settings):
             arguments |= layer.kwargs
 
         assert {
-            name: arguments[name] for name in ("hsts_seconds", "allowed_hosts", "max_bytes")
+            name: arguments[name]
+            for name in ("hsts_seconds", "allowed_hosts", "max_bytes", "limit")
         } == {
             "hsts_seconds": 1,
             "allowed_hosts": ("a.example",),
             "max_bytes": 2_048,
+            "limit": 7,
         }

@@ -1,58 +1,20 @@
-"""The script on Redis: exact, sliding, honest about the time to wait, and nothing without a TTL.
-
-Time is the server's. Where a test needs another one, the script is given it in place of ``TIME``.
-"""
+"""The script on Redis: exact, sliding, honest about the time to wait, and nothing without a TTL."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from app.core.circuit_breaker import CircuitBreaker
-from app.core.rate_limit import redis as module
 from app.core.rate_limit.base import Decision, NullRateLimiter
 from app.core.rate_limit.redis import SLICES, RedisRateLimiter
 from app.core.redis import RedisGateway, build_client
 from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.faults import listening, saying
-from tests.fixtures.redis import ConnectRedis
+from tests.fixtures.redis import Clock, ConnectRedis
 
 HOUR = 3_600
-
-
-@pytest_asyncio.fixture
-async def gateway(connect_redis: ConnectRedis, redis_client: Redis) -> AsyncIterator[RedisGateway]:
-    gateway = RedisGateway(connect_redis(), CircuitBreaker("redis", NullTelemetry()))
-    yield gateway
-    await gateway.aclose()
-
-
-@dataclass
-class Clock:
-    """The milliseconds that the script is told, instead of those of the server."""
-
-    redis: Redis
-    now: int = 1_700_000_000_123
-
-    async def set(self, now: int) -> None:
-        self.now = now
-        await self.redis.set("test:time", now)
-
-
-@pytest_asyncio.fixture
-async def clock(redis_client: Redis, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    asked = "local time = redis.call('TIME')"
-    told = "local ms = tonumber(redis.call('GET', 'test:time'))\n"
-    told += "local time = {math.floor(ms / 1000), (ms % 1000) * 1000}"
-    assert asked in module.SCRIPT
-    monkeypatch.setattr(module, "SCRIPT", module.SCRIPT.replace(asked, told))
-    clock = Clock(redis_client)
-    await clock.set(clock.now)
-    return clock
 
 
 async def hit(limiter: RedisRateLimiter, key: str = "user:1") -> Decision:
@@ -270,7 +232,7 @@ class TestKeys:
 
 class TestTheWire:
     async def test_one_command_once_the_script_is_known(self) -> None:
-        answer = b"*3\r\n:1\r\n:4\r\n:60000\r\n"
+        answer = b"*4\r\n:1\r\n:4\r\n:60000\r\n$1\r\n7\r\n"
         async with listening(saying(answer)) as redis:
             gateway = RedisGateway(
                 build_client(redis.url), CircuitBreaker("redis", NullTelemetry())

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.config import describe
+from app.core.rate_limit.attempts import NullAttemptLimiter
 from app.core.rate_limit.base import NullRateLimiter
 from app.core.resources import build_resources
 from app.core.telemetry.base import NullTelemetry
@@ -18,11 +19,15 @@ def test_everything_is_off_by_default() -> None:
 
     assert resources.redis is None
     assert isinstance(resources.rate_limiter, NullRateLimiter)
+    assert isinstance(resources.login_attempts, NullAttemptLimiter)
     assert isinstance(resources.telemetry, NullTelemetry)
 
 
 def test_redis_alone_switches_nothing_on() -> None:
-    assert isinstance(build_resources(make_settings(redis_url=REDIS)).rate_limiter, NullRateLimiter)
+    resources = build_resources(make_settings(redis_url=REDIS))
+
+    assert isinstance(resources.rate_limiter, NullRateLimiter)
+    assert isinstance(resources.login_attempts, NullAttemptLimiter)
 
 
 def test_log_mode_logs_at_its_rate() -> None:
@@ -43,6 +48,10 @@ def test_log_mode_logs_at_its_rate() -> None:
         ("rate_limit_window_seconds", -60),
         ("rate_limit_window_seconds", 86_401),
         ("rate_limit_key_strategy", "header"),
+        ("login_throttle_attempts", 0),
+        ("login_throttle_attempts", 101),
+        ("login_throttle_window_seconds", 0),
+        ("login_throttle_window_seconds", 86_401),
         ("telemetry_mode", "otel"),
         ("telemetry_sample_rate", -0.1),
         ("telemetry_sample_rate", 1.1),
@@ -56,8 +65,9 @@ def test_value_out_of_bounds_names_its_variable(name: str, value: object) -> Non
     assert [line.partition(":")[0] for line in describe(caught.value)] == [name.upper()]
 
 
-def test_rate_limit_without_redis_names_both_variables() -> None:
+@pytest.mark.parametrize("name", ["rate_limit_enabled", "login_throttle_enabled"])
+def test_limit_without_redis_names_both_variables(name: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        make_settings(rate_limit_enabled=True)
+        make_settings(**{name: True})
 
-    assert describe(caught.value) == ["RATE_LIMIT_ENABLED needs REDIS_URL"]
+    assert describe(caught.value) == [f"{name.upper()} needs REDIS_URL"]

@@ -1,0 +1,51 @@
+"""Guesses of a password are limited for each account and source before they cost anything."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from app.auth.emails import canonical_email
+from app.core.errors import RateLimited
+from app.core.rate_limit.attempts import AttemptLimiter
+from app.core.rate_limit.client import client_key
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """The limit on guesses, as it stands for where this request comes from."""
+
+    limiter: AttemptLimiter
+    source: str
+
+    @asynccontextmanager
+    async def attempt(self, email: str) -> AsyncIterator[None]:
+        """Around one look at a password for ``email``: see ``AttemptLimiter``. Raises ``RateLimited``."""
+        try:
+            async with self.limiter.attempt(mailbox(email), self.source):
+                yield
+        except RateLimited:
+            logger.warning("authn_login_throttled")
+            raise
+
+
+def mailbox(email: str) -> str:
+    """One name for each account, existing or not, however its address is written."""
+    try:
+        return canonical_email(email)
+    except ValueError:
+        return email
+
+
+async def get_login_throttle(request: Request) -> Throttle:
+    """The throttle of the application that serves this request."""
+    return Throttle(request.app.state.login_attempts, client_key(request.scope))
+
+
+LoginThrottle = Annotated[Throttle, Depends(get_login_throttle)]

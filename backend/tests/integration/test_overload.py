@@ -1,0 +1,108 @@
+"""More requests at once than a process takes: the rest is refused in the envelope, and probes are answered."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+
+from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.logs import collected
+
+ORIGIN = "https://app.example.com"
+ME = "/api/v1/users/me"
+PROBES = ["/health", "/api/v1/health/live", "/api/v1/health/ready"]
+
+
+class Occupied:
+    """An application that takes one request at once, and is at work on it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.client = client_for(app)
+        self._leave = asyncio.Event()
+        self._entered = asyncio.Event()
+        app.get("/work")(self._work)
+
+    async def _work(self) -> None:
+        self._entered.set()
+        await self._leave.wait()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._task = asyncio.create_task(self.client.get("/work"))
+        await self._entered.wait()
+        return self.client
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._leave.set()
+        answer = await self._task
+        assert answer.status_code == 200
+        await self.client.aclose()
+
+
+@pytest_asyncio.fixture
+async def busy(make_app: MakeApp) -> AsyncIterator[AsyncClient]:
+    app = make_app(max_concurrent_requests=1, cors_allowed_origins=ORIGIN)
+    async with Occupied(app) as client:
+        yield client
+
+
+async def test_refusal_is_an_envelope_with_id_and_retry_after(busy: AsyncClient) -> None:
+    answer = await busy.get(ME, headers={"X-Request-ID": "mine"})
+
+    assert answer.status_code == 503
+    assert answer.headers["X-Request-ID"] == "mine"
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.json() == {
+        "error": {
+            "code": "service_unavailable",
+            "message": "The server is busy",
+            "request_id": "mine",
+            "details": {},
+        }
+    }
+
+
+async def test_refusal_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient) -> None:
+    answers = [await busy.get(ME, headers={"Origin": origin}) for origin in (ORIGIN, "https://x.y")]
+
+    allowed = [answer.headers.get("Access-Control-Allow-Origin") for answer in answers]
+    assert allowed == [ORIGIN, None]
+
+
+async def test_preflight_is_answered_all_the_same(busy: AsyncClient) -> None:
+    wanted = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+
+    assert (await busy.options("/api/v1/users", headers=wanted)).status_code == 200
+
+
+@pytest.mark.parametrize("path", PROBES)
+async def test_probes_are_answered(busy: AsyncClient, path: str) -> None:
+    assert (await busy.get(path)).status_code == 200
+
+
+async def test_refusals_are_one_warning_and_no_line_each(busy: AsyncClient) -> None:
+    with collected(logging.INFO) as records:
+        for _ in range(5):
+            await busy.get(ME)
+
+    ours = [record for record in records if record.name.startswith("app.")]
+    assert [record.getMessage() for record in ours] == ["too many requests at once"]
+
+
+async def test_everybody_is_served_again_afterwards(make_app: MakeApp) -> None:
+    app = make_app(max_concurrent_requests=1)
+    async with Occupied(app) as client:
+        refused = await client.get(ME)
+    async with client_for(app) as client:
+        served = await client.get(ME)
+
+    assert [refused.status_code, served.status_code] == [503, 401]
+
+
+async def test_no_limit_where_it_is_0(make_app: MakeApp) -> None:
+    async with Occupied(make_app(max_concurrent_requests=0)) as client:
+        assert (await client.get(ME)).status_code == 401

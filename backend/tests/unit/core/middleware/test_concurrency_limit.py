@@ -1,0 +1,187 @@
+"""The limit on requests at work: who counts, for how long, and what is said to the others."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.middleware import concurrency_limit
+from app.core.middleware.concurrency_limit import ConcurrencyLimitMiddleware, say_busy
+from app.core.telemetry.base import NullTelemetry, Telemetry
+from tests.fixtures.telemetry import RecordedTelemetry
+from tests.unit.core.middleware.asgi import body, headers_of, http_scope, ok, other, read_all, run
+
+LIMIT = 2
+WORK = http_scope(path="/work")
+
+
+def limited(app: ASGIApp, telemetry: Telemetry | None = None) -> ConcurrencyLimitMiddleware:
+    return ConcurrencyLimitMiddleware(
+        app,
+        limit=LIMIT,
+        exempt=frozenset({"/health"}),
+        refuse=say_busy,
+        telemetry=telemetry or NullTelemetry(),
+    )
+
+
+class Gate:
+    """An application that works until it is told to end."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/work":
+            await self.open.wait()
+        await ok(scope, receive, send)
+
+
+@asynccontextmanager
+async def full(
+    app: ConcurrencyLimitMiddleware, gate: Gate
+) -> AsyncIterator[list[asyncio.Task[list[Message]]]]:
+    """As many requests at work as may be; at the end they are let go."""
+    tasks = [asyncio.create_task(run(app, WORK)) for _ in range(LIMIT)]
+    await asyncio.sleep(0)
+    yield tasks
+    gate.open.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def status(sent: list[Message]) -> int:
+    return int(sent[0]["status"])
+
+
+class TestLimit:
+    async def test_one_more_is_refused_at_once_and_told_when_to_come_again(self) -> None:
+        gate = Gate()
+        app = limited(gate)
+
+        async with full(app, gate) as tasks:
+            sent = await run(app, WORK)
+
+        assert status(sent) == 503
+        assert headers_of(sent[0])[b"retry-after"] == b"1"
+        assert [status(task.result()) for task in tasks] == [200] * LIMIT
+
+    async def test_place_is_free_again_after_the_work(self) -> None:
+        app = limited(ok)
+
+        for _ in range(LIMIT + 1):
+            assert status(await run(app, WORK)) == 200
+
+    async def test_place_is_free_again_after_a_failure(self) -> None:
+        async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError
+
+        app = limited(fail)
+
+        for _ in range(LIMIT + 1):
+            with pytest.raises(RuntimeError):
+                await run(app, WORK)
+
+    async def test_place_is_free_again_after_a_cancellation(self) -> None:
+        gate = Gate()
+        app = limited(gate)
+
+        async with full(app, gate) as tasks:
+            tasks[0].cancel()
+            await asyncio.wait(tasks[:1])
+            late = asyncio.create_task(run(app, WORK))
+            await asyncio.sleep(0)
+            gate.open.set()
+
+        assert status(await late) == 200
+
+    @pytest.mark.parametrize("scope", [http_scope(), http_scope(path="/v/health", root_path="/v")])
+    async def test_exempt_path_always_passes(self, scope: Scope) -> None:
+        gate = Gate()
+        app = limited(gate)
+
+        async with full(app, gate):
+            sent = await run(app, scope)
+
+        assert status(sent) == 200
+
+    async def test_exempt_requests_take_no_place(self) -> None:
+        gate = Gate()
+        app = limited(gate)
+
+        async with full(app, gate):
+            for _ in range(LIMIT):
+                await run(app, http_scope())
+            assert app.working == LIMIT
+
+    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    async def test_what_is_no_http_passes_untouched(self, kind: str) -> None:
+        scope = {"type": kind}
+
+        sent = await run(limited(other), scope)
+
+        assert sent[0]["scope"] is scope
+
+
+class TestWaitingForTheClient:
+    async def test_slow_upload_takes_no_place(self) -> None:
+        arrived = asyncio.Event()
+        app = limited(read_all)
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            await arrived.wait()
+            return {"type": "http.request", "body": b"12"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        uploads = [asyncio.create_task(app(WORK, receive, send)) for _ in range(10 * LIMIT)]
+        await asyncio.sleep(0)
+        meanwhile = await run(app, WORK, *body(b"1"))
+        arrived.set()
+        await asyncio.gather(*uploads)
+
+        assert status(meanwhile) == 200
+        assert [message["body"] for message in sent[1::2]] == [b"2"] * len(uploads)
+        assert app.working == 0
+
+    async def test_slow_download_takes_no_place(self) -> None:
+        taken = asyncio.Event()
+        app = limited(ok)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            await taken.wait()
+
+        downloads = [asyncio.create_task(app(WORK, receive, send)) for _ in range(10 * LIMIT)]
+        await asyncio.sleep(0)
+        meanwhile = await run(app, WORK)
+        taken.set()
+        await asyncio.gather(*downloads)
+
+        assert status(meanwhile) == 200
+        assert app.working == 0
+
+
+class TestRefusals:
+    async def test_are_counted_and_logged_at_most_once_a_second(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        times = iter((100.0, 100.5, 100.9, 101.0, 101.5))
+        monkeypatch.setattr(concurrency_limit, "monotonic", lambda: next(times))
+        gate, telemetry = Gate(), RecordedTelemetry()
+        app = limited(gate, telemetry)
+
+        async with full(app, gate):
+            for _ in range(5):
+                await run(app, WORK)
+
+        logged = [vars(record)["refused"] for record in caplog.records]
+        assert logged == [1, 4]
+        assert telemetry.counts == [("requests_refused", {})] * 5

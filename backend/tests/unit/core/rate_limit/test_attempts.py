@@ -1,0 +1,222 @@
+"""Attempts: three counts that move together or not at all, and a wait that is always long enough."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.errors import RateLimited, Unauthorized
+from app.core.rate_limit import attempts
+from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
+from app.core.rate_limit.redis import SLICES
+from app.core.redis import RedisGateway
+from tests.fixtures.redis import Clock
+
+WINDOW_SECONDS = 60
+WINDOW = WINDOW_SECONDS * 1_000
+SLICE = WINDOW // SLICES
+
+
+def limiter_on(
+    gateway: RedisGateway, limit: int = 2, purpose: str = "login"
+) -> RedisAttemptLimiter:
+    return RedisAttemptLimiter(gateway, purpose, limit, WINDOW_SECONDS)
+
+
+async def fail(
+    limiter: RedisAttemptLimiter | NullAttemptLimiter, subject: str = "ada", source: str = "home"
+) -> int:
+    """The seconds to wait; 0 for an attempt that could be made, and has failed."""
+    try:
+        async with limiter.attempt(subject, source):
+            raise Unauthorized
+    except Unauthorized:
+        return 0
+    except RateLimited as error:
+        return int(error.headers["Retry-After"])
+
+
+async def succeed(limiter: RedisAttemptLimiter, subject: str = "ada", source: str = "home") -> None:
+    async with limiter.attempt(subject, source):
+        pass
+
+
+async def counted(redis: Redis) -> list[int]:
+    """How many attempts are counted under each name."""
+    names = [name async for name in redis.scan_iter("rate_limit:*")]
+    stored = [cast("list[bytes]", await redis.hvals(name)) for name in names]
+    return sorted(sum(int(value.partition(b":")[0]) for value in values) for values in stored)
+
+
+class TestCounts:
+    async def test_null_limiter_lets_everything_through(self) -> None:
+        assert [await fail(NullAttemptLimiter()) for _ in range(100)] == [0] * 100
+
+    async def test_failure_is_counted_three_ways(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        await fail(limiter_on(gateway))
+
+        assert await counted(redis_client) == [1, 1, 1]
+
+    async def test_refusal_is_counted_nowhere(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway, limit=2)
+        for _ in range(10):
+            await fail(limiter)
+
+        assert await counted(redis_client) == [2, 2, 2]
+
+    async def test_success_gives_back_its_own_place_and_forgets_the_pair(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway, limit=5)
+        await fail(limiter)
+        await fail(limiter)
+
+        await succeed(limiter)
+
+        assert await counted(redis_client) == [2, 2]
+
+    async def test_place_is_given_back_in_the_slice_that_counted_it(
+        self, gateway: RedisGateway, clock: Clock, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway, limit=5)
+        async with limiter.attempt("ada", "home"):
+            await clock.set(clock.now + WINDOW // 2)
+            await fail(limiter, "ada", "office")
+
+        await clock.set(clock.now + WINDOW - 1)
+        await fail(limiter, "ada", "office")
+
+        assert await counted(redis_client) == [2, 2, 2]
+
+    async def test_attempt_that_outlives_the_window_has_nothing_to_give_back(
+        self, gateway: RedisGateway, clock: Clock, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway, limit=5)
+        async with limiter.attempt("ada", "home"):
+            await clock.set(clock.now + 2 * WINDOW)
+            await fail(limiter, "ada", "office")
+
+        assert await counted(redis_client) == [1, 1, 1]
+
+    async def test_giving_back_leaves_the_ttl(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway, limit=5)
+        await fail(limiter)
+        await succeed(limiter)
+
+        names = [name async for name in redis_client.scan_iter("rate_limit:*")]
+
+        assert len(names) == 2
+        assert all([0 < await redis_client.pttl(name) <= WINDOW for name in names])
+
+    async def test_other_error_is_no_attempt(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with limiter_on(gateway).attempt("ada", "home"):
+                raise ZeroDivisionError
+
+        assert await counted(redis_client) == []
+
+    async def test_cancelled_attempt_stays_counted(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        with pytest.raises(asyncio.CancelledError):
+            async with limiter_on(gateway).attempt("ada", "home"):
+                raise asyncio.CancelledError
+
+        assert await counted(redis_client) == [1, 1, 1]
+
+    async def test_purposes_are_counted_apart(self, gateway: RedisGateway) -> None:
+        login, reset = limiter_on(gateway, 1), limiter_on(gateway, 1, "reset")
+
+        assert [await fail(login), await fail(reset)] == [0, 0]
+        assert await fail(login) > 0
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (("a", "b:c"), ("a:b", "c")),
+            (("a', 'b", "c"), ("a", "b', 'c")),
+            (("a", "b"), ("b", "a")),
+        ],
+    )
+    async def test_no_two_pairs_share_a_name(
+        self, gateway: RedisGateway, one: tuple[str, str], other: tuple[str, str]
+    ) -> None:
+        limiter = limiter_on(gateway, limit=1)
+        await fail(limiter, *one)
+
+        assert await fail(limiter, *other) == 0
+
+    async def test_crowd_gets_no_further_than_a_queue(self, gateway: RedisGateway) -> None:
+        limiter = limiter_on(gateway, limit=7)
+
+        waits = await asyncio.gather(*(fail(limiter) for _ in range(200)))
+
+        assert waits.count(0) == 7
+
+
+class Model:
+    """The same rules in Python, with every failure remembered for itself."""
+
+    def __init__(self, limit: int, looseness: int) -> None:
+        self.limits = {"pair": limit, "subject": limit * looseness, "source": limit * looseness}
+        self.failures: dict[tuple[str, ...], list[int]] = defaultdict(list)
+
+    def counts(self, subject: str, source: str) -> list[tuple[str, ...]]:
+        return [("pair", subject, source), ("subject", subject), ("source", source)]
+
+    def full(self, subject: str, source: str, since: int) -> list[str]:
+        """Which counts hold as many failures as they may, or more, after ``since``."""
+        return [
+            count[0]
+            for count in self.counts(subject, source)
+            if sum(time > since for time in self.failures[count]) >= self.limits[count[0]]
+        ]
+
+    def failed(self, subject: str, source: str, now: int) -> None:
+        for count in self.counts(subject, source):
+            self.failures[count].append(now)
+
+    def succeeded(self, subject: str, source: str) -> None:
+        self.failures["pair", subject, source].clear()
+
+
+class TestAgainstAModel:
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_no_interval_holds_more_and_who_waits_as_told_may_try(
+        self, gateway: RedisGateway, clock: Clock, monkeypatch: pytest.MonkeyPatch, seed: int
+    ) -> None:
+        monkeypatch.setattr(attempts, "LOOSENESS", 2)
+        dice = random.Random(seed)
+        limit = dice.randint(1, 4)
+        limiter, model = limiter_on(gateway, limit), Model(limit, looseness=2)
+        refused_by = Counter[str]()
+
+        for _ in range(300):
+            who = dice.choice("abc"), dice.choice("xyz")
+            if dice.random() < 0.1 and not model.full(*who, clock.now - WINDOW - SLICE):
+                await succeed(limiter, *who)
+                model.succeeded(*who)
+            elif wait := await fail(limiter, *who):
+                full = model.full(*who, clock.now - WINDOW - SLICE)
+                assert full
+                refused_by.update(full)
+                await clock.set(clock.now + wait * 1_000)
+                assert await fail(limiter, *who) == 0
+                model.failed(*who, clock.now)
+            else:
+                assert not model.full(*who, clock.now - WINDOW)
+                model.failed(*who, clock.now)
+            await clock.set(clock.now + dice.choice((0, 1, 40, 500, 3_000)))
+
+        assert min(refused_by[kind] for kind in model.limits) > 5

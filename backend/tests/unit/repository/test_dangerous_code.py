@@ -1,0 +1,118 @@
+"""What the application does not contain: no interpreter, no deserialiser, no client for other hosts, no home-made crypto.
+
+Whoever needs one of these changes the list here, and then the rows of backend/docs/ASVS.md that rely on it.
+"""
+
+import ast
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from app.core.config import PROJECT_ROOT
+
+pytestmark = pytest.mark.unit
+
+APPLICATION = PROJECT_ROOT / "backend" / "app"
+
+# By what an attacker would do with it.
+FORBIDDEN = {
+    "runs commands": {"subprocess", "pty", "pexpect", "os.system", "os.popen", "os.execv", "os.spawnl"},
+    "runs code": {"eval", "exec", "compile", "__import__", "runpy", "code", "importlib.import_module"},
+    "revives objects": {"pickle", "marshal", "shelve", "dill", "yaml", "jsonpickle"},
+    "reads XML": {"xml", "lxml", "defusedxml", "xmltodict"},
+    "asks other hosts": {
+        *("urllib.request", "http.client", "httpx", "httpx2", "requests", "aiohttp", "urllib3"),
+        *("ftplib", "socket", "websockets", "boto3"),
+    },
+    "sends mail": {"smtplib", "aiosmtplib", "imaplib"},
+    "asks directories": {"ldap", "ldap3", "memcache", "pymemcache"},
+    "fills templates": {"jinja2", "mako", "chameleon", "string.Template"},
+    "touches memory": {"ctypes", "cffi"},
+}  # fmt: skip
+# All cryptography and all dice, and where they are.
+INVENTORY = {
+    "auth/jwt.py": {"jwt"},
+    "auth/password.py": {"passlib"},
+    "core/middleware/request_id.py": {"random.getrandbits"},  # an id to find a request by, no secret
+    "core/rate_limit/redis.py": {"hashlib.blake2b"},  # short names of keys, no secrets
+    "core/telemetry/log.py": {"random.random"},  # which records are sampled
+}
+CRYPTOGRAPHY = {
+    *("jwt", "passlib", "bcrypt", "argon2", "hashlib", "hmac", "secrets", "random", "ssl", "crypt"),
+    *("cryptography", "nacl", "Crypto"),
+}
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Every module that a file imports, and every member that it takes of one."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str() as module):
+                found |= {f"{module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
+@cache
+def uses(path: Path) -> frozenset[str]:
+    """That, every function that it calls by name, and every member of something with a name."""
+    found = set(imports(path))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id=function)):
+                found.add(function)
+            case ast.Attribute(value=ast.Name(id=module), attr=member):
+                found.add(f"{module}.{member}")
+    return frozenset(found)
+
+
+def within(name: str, things: set[str]) -> bool:
+    return any(name == thing or name.startswith(f"{thing}.") for thing in things)
+
+
+def files_with(look: Callable[[Path], frozenset[str]], things: set[str]) -> dict[str, set[str]]:
+    """The files of the application with what they have of ``things``."""
+    found = {
+        path.relative_to(APPLICATION).as_posix(): {
+            name for name in look(path) if within(name, things)
+        }
+        for path in APPLICATION.rglob("*.py")
+    }
+    return {path: names for path, names in found.items() if names}
+
+
+@pytest.mark.parametrize("danger", FORBIDDEN)
+def test_nothing_in_the_application(danger: str) -> None:
+    assert files_with(uses, FORBIDDEN[danger]) == {}
+
+
+def test_cryptography_is_that_of_the_inventory() -> None:
+    found = files_with(imports, CRYPTOGRAPHY)
+
+    assert found.keys() == INVENTORY.keys()
+    for path, names in found.items():
+        assert [name for name in names if not within(name, INVENTORY[path])] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "thing"),
+    [
+        ("import subprocess", "subprocess"),
+        ("import xml.etree.ElementTree as e", "xml"),
+        ("from xml.sax import parse", "xml"),
+        ("from os import system", "os.system"),
+        ("import os\nos.system('x')", "os.system"),
+        ("eval('1')", "eval"),
+        ("def f():\n    import pickle", "pickle"),
+    ],
+)
+def test_each_way_of_using_something_is_seen(tmp_path: Path, code: str, thing: str) -> None:
+    path = tmp_path / "code.py"
+    path.write_text(code)
+
+    assert any(within(name, {thing}) for name in uses(path))

@@ -1,0 +1,49 @@
+"""The template with one of its optimisations undone, named by WITHOUT: what each of them gives, by ``--ablation``."""
+
+import os
+from collections.abc import Callable
+from uuid import uuid4
+
+from fastapi.routing import APIRoute
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.routing import Match
+from starlette.types import Scope
+
+from app.auth import jwt
+from app.core import app_factory, logging
+from app.core.middleware import request_id
+from app.core.routing import StrictRoute
+from app.db.prepared import PreparedSelect, Row
+
+
+async def one_on_the_session(
+    self: PreparedSelect, session: AsyncSession, *values: object
+) -> Row | None:
+    parameters = dict(zip(self.names, values, strict=True))
+    found = (await session.execute(self.statement, parameters)).mappings().one_or_none()
+    return dict(found) if found else None
+
+
+def matches_as_fastapi(self: StrictRoute, scope: Scope) -> tuple[Match, Scope]:
+    return APIRoute.matches(self, self._as_get(scope))
+
+
+def undo(owner: object, name: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(owner, name, value)
+
+
+each_time = jwt._verified.__wrapped__  # noqa: SLF001  what it remembers is what is undone
+OPTIMISATIONS: dict[str, Callable[[], None]] = {
+    "prepared select for the caller": undo(PreparedSelect, "one", one_on_the_session),
+    "token verified once": undo(jwt, "_verified", each_time),
+    "unused session not closed": undo(AsyncSession, "in_transaction", lambda self: True),
+    "routes in one flat list": undo(app_factory, "flatten", lambda app: None),
+    "path looked at first": undo(StrictRoute, "matches", matches_as_fastapi),
+    "log lines gathered": undo(logging, "GATHER_SECONDS", 0.0),
+    "request id without a system call": undo(request_id, "fresh_id", lambda: str(uuid4())),
+}
+
+if name := os.environ.get("WITHOUT"):
+    OPTIMISATIONS[name]()
+
+app = app_factory.create_app() if name else None

@@ -1,0 +1,90 @@
+"""A-91: hardly any file descriptors, bodies as large as they may be: the process refuses, stays small and recovers."""
+
+import asyncio
+import json
+
+from scripts.chaos.run import Run
+from scripts.harness.client import Connection
+from scripts.harness.load import closed_loop
+from scripts.harness.memory import resident_mib
+from scripts.harness.server import PATIENCE_SECONDS, Server, serving, stop, variables
+from scripts.harness.services import Account, create_accounts, throwaway_database
+from scripts.harness.traffic import NO_ANSWER, Crowd
+from scripts.harness.until import until
+
+TARGET = "/api/v1/users/me"
+OK, BUSY, INVALID = 200, 503, 422
+DESCRIPTORS, CLIENTS, POOL = 64, 200, 10
+RECOVERY_SECONDS = 3
+MEMORY_MIB, BODIES = 256, 100
+MAX_BODY_BYTES = 1_048_576
+LOOK_SECONDS = 0.05
+
+
+async def measure(run: Run) -> None:
+    async with throwaway_database("chaos_limits") as url:
+        [account] = await create_accounts(url, "ada@example.com")
+        shell = f'ulimit -n {DESCRIPTORS}; exec "$@"'
+        async with serving(run.folder, variables(url), shell=shell) as server:
+            await descriptors(run, server, account)
+        async with serving(run.folder, variables(url)) as server:
+            await bodies(run, server)
+
+
+async def descriptors(run: Run, server: Server, account: Account) -> None:
+    """Many more clients than the process can have sockets."""
+    pool = [Connection(server.port, account.token) for _ in range(POOL)]
+    await closed_loop(pool, lambda one: one.get(TARGET), requests=20 * POOL)
+    for connection in pool:
+        connection.close()
+    crowd = Crowd(server.port, account.token)
+    for _ in range(run.size(20, 3)):
+        await asyncio.gather(*(crowd.get(TARGET) for _ in range(CLIENTS)))
+    crowd.close()
+    back = await until(lambda: is_served(server, account), PATIENCE_SECONDS)
+    code = await stop(server.process)
+    statuses = {seen.status for seen in crowd.seen}
+    print(f"   {sum(seen.status == OK for seen in crowd.seen)} of {len(crowd.seen)} were served")
+    name = f"{CLIENTS} clients and {DESCRIPTORS} descriptors"
+    run.report.exactly(
+        f"{name}: other than 200, 503 and no answer", set(), statuses - {0, OK, BUSY}
+    )
+    run.report.at_most(f"{name}: served again after", RECOVERY_SECONDS, back, "s")
+    run.report.exactly(f"{name}: exit code", 0, code)
+    run.report.exactly(f"{name}: tracebacks in the log", 0, server.text.count("Traceback"))
+
+
+async def is_served(server: Server, account: Account) -> bool:
+    connection = Connection(server.port, account.token)
+    try:
+        return (await connection.get(TARGET)).status == OK
+    except NO_ANSWER:
+        return False
+    finally:
+        connection.close()
+
+
+async def bodies(run: Run, server: Server) -> None:
+    """Many at once, each as large as it may be: all of them are in memory before one is judged."""
+    filler = {"email": "ada@example.com", "password": ""}
+    filler["password"] = "x" * (MAX_BODY_BYTES - len(json.dumps(filler)))
+    peak = 0.0
+
+    async def look() -> None:
+        nonlocal peak
+        while True:
+            peak = max(peak, resident_mib(server.process.pid))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    looking = asyncio.create_task(look())
+    statuses: set[int] = set()
+    for _ in range(run.size(10, 1)):
+        connections = [Connection(server.port) for _ in range(BODIES)]
+        answers = await asyncio.gather(*(one.post_json("/users", filler) for one in connections))
+        statuses |= {answer.status for answer in answers}
+        for connection in connections:
+            connection.close()
+    looking.cancel()
+    name = f"{BODIES} bodies of 1 MiB at once"
+    run.report.exactly(f"{name}: answers", {INVALID}, statuses)
+    run.report.at_most(f"{name}: resident at most", MEMORY_MIB, peak, "MiB")

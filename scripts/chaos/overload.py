@@ -1,0 +1,128 @@
+"""Q-12: five times as many requests as the server can serve: most of what it can serve is served, the rest is told at once."""
+
+import asyncio
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+from scripts.chaos.run import Run
+from scripts.harness.client import Answer, Connection
+from scripts.harness.load import closed_loop
+from scripts.harness.prober import LIVE
+from scripts.harness.report import percentile
+from scripts.harness.server import PATIENCE_SECONDS, serving, variables
+from scripts.harness.services import create_accounts, throwaway_database
+from scripts.harness.traffic import Crowd, Seen, steadily
+from scripts.harness.until import until
+
+OK, REFUSED = 200, 503
+CLIENTS, CONNECTIONS = 32, 400
+FACTOR = 5
+KEEP_ALIVE = ("--timeout-keep-alive", "75")  # as in the image
+IN_TIME_SECONDS = 1.0  # whoever waits longer has given up
+GOODPUT_PERCENT, QUICK_GOODPUT_PERCENT = 80, 40
+REFUSAL_MS, QUICK_REFUSAL_MS = 50, 500
+RECOVERY_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked for again and again: one authenticated read in a transaction, as most endpoints are."""
+
+    port: int
+    token: str
+    path: str
+
+    def connection(self) -> Connection:
+        return Connection(self.port, self.token)
+
+    async def ask(self, connection: Connection) -> Answer:
+        return await connection.get(self.path)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A peak, and the overload of the same minute."""
+
+    peak: float  # answers a second to clients who wait for each
+    offered: float  # requests a second
+    good: float  # of them answered in time
+    seen: list[Seen]
+    recovery: float  # seconds
+
+
+async def measure(run: Run) -> None:
+    async with throwaway_database("chaos_overload") as url:
+        [read] = await create_accounts(url, "ada@example.com")
+        [reader] = await create_accounts(url, "admin@example.com", is_superuser=True)
+        async with serving(run.folder, variables(url), *KEEP_ALIVE) as server:
+            target = Target(server.port, reader.token, f"/api/v1/users/{read.id}")
+            await peak(target, 1)  # pools and code are warm
+            rounds = [await one_round(target, run.size(10, 4)) for _ in range(run.size(3, 1))]
+    judge(run, rounds)
+
+
+async def one_round(target: Target, seconds: float) -> Round:
+    served = await peak(target, seconds / 2)
+    crowd = Crowd(target.port, target.token)
+    # As behind a proxy, whose connections are open: a new one is taken no faster than the event loop turns.
+    await asyncio.gather(*(crowd.get(LIVE) for _ in range(CONNECTIONS)))
+    crowd.seen.clear()
+    started = perf_counter()
+    async with steadily(served * FACTOR, lambda: crowd.get(target.path)):
+        await asyncio.sleep(seconds)
+        ended = perf_counter()
+    crowd.close()
+    await until(lambda: is_served(target), PATIENCE_SECONDS)
+    recovery = perf_counter() - ended
+    good = sum(
+        seen.status == OK and seen.done <= ended and seen.seconds <= IN_TIME_SECONDS
+        for seen in crowd.seen
+    )
+    duration = ended - started
+    return Round(served, len(crowd.seen) / duration, good / duration, crowd.seen, recovery)
+
+
+async def peak(target: Target, seconds: float) -> float:
+    connections = [target.connection() for _ in range(CLIENTS)]
+    answers = await closed_loop(connections, target.ask, seconds=seconds)
+    for connection in connections:
+        connection.close()
+    return len(answers) / seconds
+
+
+async def is_served(target: Target) -> bool:
+    connection = target.connection()
+    answer = await target.ask(connection)
+    connection.close()
+    return answer.status == OK
+
+
+def judge(run: Run, rounds: list[Round]) -> None:
+    report = run.report
+    every = [seen for one in rounds for seen in one.seen]
+    refused = [seen.answer for seen in every if seen.answer and seen.status == REFUSED]
+    offered = median(one.offered / one.peak for one in rounds)
+    name = f"{offered:.1f} times the capacity"
+    print(f"   {name}: {len(every):,} requests, {len(refused):,} refused")
+    odd = {seen.status for seen in every} - {OK, REFUSED}
+    report.exactly(f"{name}: other answers than 200 and 503", set(), odd)
+    at_least = run.size(GOODPUT_PERCENT, QUICK_GOODPUT_PERCENT)
+    goodput = median(100 * one.good / one.peak for one in rounds)
+    report.row(
+        f"{name}: answered within {IN_TIME_SECONDS:g} s, part of the peak",
+        f">= {at_least} %",
+        f"{goodput:.0f} %",
+        kept=goodput >= at_least,
+        baseline=f"{median(one.peak for one in rounds):.0f} a second",
+    )
+    report.at_most(
+        f"{name}: refused within, p95",
+        run.size(REFUSAL_MS, QUICK_REFUSAL_MS),
+        percentile([answer.seconds * 1000 for answer in refused], 95),
+        "ms",
+    )
+    silent = sum(not answer.header("retry-after") for answer in refused)
+    report.exactly(f"{name}: refusals without Retry-After", 0, silent)
+    recovery = max(one.recovery for one in rounds)
+    report.at_most(f"{name}: served again after", RECOVERY_SECONDS, recovery, "s")

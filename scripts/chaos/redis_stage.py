@@ -1,0 +1,84 @@
+"""Where Redis fails: a server with rate limit and caches, one without, and a proxy before Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from redis.asyncio import Redis
+
+from app.core.cache.redis import PREFIX
+from app.models.user import user_key
+from scripts.chaos.run import Run
+from scripts.chaos.side_by_side import Load, Pair
+from scripts.harness.client import Connection
+from scripts.harness.prober import Prober, probing
+from scripts.harness.proxy import FaultProxy, fault_proxy
+from scripts.harness.server import Server, modules_on, serving, variables
+from scripts.harness.services import REDIS_URL, Account, create_accounts, throwaway_database
+
+REDIS_PORT = 6379
+ASK_AGAIN_SECONDS = 0.02
+PATIENCE_SECONDS = 15
+
+
+@dataclass
+class Stage:
+    run: Run
+    proxy: FaultProxy
+    redis: Redis  # not by way of the proxy
+    on: Server
+    off: Server
+    account: Account
+    prober: Prober
+
+    @property
+    def target(self) -> str:
+        """What asks the rate limit, the cache of callers and the cache of what is read."""
+        return f"/api/v1/users/{self.account.id}"
+
+    def load(self, group: asyncio.TaskGroup, requests: int) -> Load:
+        ports = {"on": self.on.port, "off": self.off.port}
+        return Load(group, requests, token=self.account.token, target=self.target, **ports)
+
+    async def requests(self, number: int) -> list[Pair]:
+        """So many, with nothing happening meanwhile."""
+        async with asyncio.TaskGroup() as group:
+            load = self.load(group, number)
+        return load.pairs
+
+    def records(self) -> int:
+        """How often the circuit breaker has logged a change."""
+        text = self.on.text
+        return text.count('"dependency_degraded"') + text.count('"dependency_recovered"')
+
+    async def seconds_until_used(self) -> float:
+        """How long it takes until an answer is counted and what is read is cached again."""
+        started = perf_counter()
+        cached = f"{PREFIX}test:{user_key(self.account.id)}"
+        await self.redis.delete(cached)
+        connection = Connection(self.on.port, self.account.token)
+        while perf_counter() < started + PATIENCE_SECONDS:
+            answer = await connection.get(self.target)
+            if answer.header("x-ratelimit-limit") and await self.redis.exists(cached):
+                break
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+        connection.close()
+        return perf_counter() - started
+
+
+@asynccontextmanager
+async def redis_stage(run: Run) -> AsyncIterator[Stage]:
+    async with (
+        throwaway_database("chaos_redis") as url,
+        fault_proxy(REDIS_URL, REDIS_PORT) as proxy,
+        Redis.from_url(REDIS_URL) as redis,
+    ):
+        [account] = await create_accounts(url, "ada@example.com")
+        async with (
+            serving(run.folder, variables(url)) as off,
+            serving(run.folder, variables(url, **modules_on(proxy.url))) as on,
+            probing(run.folder, on.port) as prober,
+        ):
+            yield Stage(run, proxy, redis, on, off, account, prober)

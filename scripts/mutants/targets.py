@@ -1,0 +1,86 @@
+"""What is changed, and the tests that must notice: for each module those that answer for it, cheap ones first."""
+
+from pathlib import Path
+
+APP = Path("backend/app")
+TESTS = Path("backend/tests")
+
+ENVELOPE = "integration/test_error_envelope.py"
+EDGE = "integration/test_http_edge.py"
+LOGIN = "integration/api/test_auth.py"
+LOGIN_ATTACKS = "integration/api/test_login_attacks.py"
+MATRIX = "integration/test_authorization_matrix.py"
+REGISTRATION = "integration/api/test_registration_attacks.py"
+TOKENS = "integration/api/test_token_attacks.py"
+USERS = "integration/api/v1/test_users.py"
+
+ANSWERING = {
+    "auth/caller.py": ["integration/test_user_cache.py", LOGIN],
+    "auth/dependencies.py": [USERS, MATRIX, LOGIN, TOKENS],
+    "auth/emails.py": ["unit/auth/test_emails.py", REGISTRATION],
+    "auth/guessable.py": ["unit/auth/test_guessable.py", "unit/auth/test_policy.py"],
+    "auth/identify.py": ["integration/test_rate_limit.py"],
+    "auth/jwt.py": ["unit/auth/test_jwt.py", TOKENS],
+    "auth/password.py": ["unit/auth/test_password.py", LOGIN_ATTACKS],
+    "auth/policy.py": ["unit/auth/test_policy.py", REGISTRATION],
+    "auth/service.py": [USERS, LOGIN, LOGIN_ATTACKS],
+    "auth/throttle.py": ["integration/test_login_throttle.py"],
+    "core/errors.py": [
+        "unit/core/test_errors.py",
+        "unit/core/test_exception_handlers.py",
+        ENVELOPE,
+    ],
+    "core/exception_handlers.py": ["unit/core/test_exception_handlers.py", ENVELOPE, EDGE],
+    "core/middleware/__init__.py": [
+        "unit/core/middleware/test_stack.py",
+        "integration/test_cors.py",
+    ],
+    "core/middleware/body_limit.py": [
+        "unit/core/middleware/test_body_limit.py",
+        "integration/test_bodies.py",
+        EDGE,
+    ],
+    "core/middleware/concurrency_limit.py": [
+        "unit/core/middleware/test_concurrency_limit.py",
+        "integration/test_overload.py",
+    ],
+    "core/middleware/cors.py": ["integration/test_cors.py"],
+    "core/middleware/error_boundary.py": ["unit/core/middleware/test_error_boundary.py", ENVELOPE],
+    "core/middleware/request_guard.py": ["unit/core/middleware/test_request_guard.py", EDGE],
+    "core/middleware/request_id.py": [
+        "unit/core/middleware/test_request_id.py",
+        "integration/test_request_id.py",
+    ],
+    "core/middleware/request_logging.py": [
+        "unit/core/middleware/test_request_logging.py",
+        "integration/test_request_logging.py",
+    ],
+    "core/middleware/security_headers.py": [
+        "unit/core/middleware/test_security_headers.py",
+        "integration/test_security_headers.py",
+    ],
+}
+FOLDERS = ["auth", "core/middleware"]
+
+
+def modules(chosen: list[str]) -> dict[Path, list[str]]:
+    """The modules that were chosen by name or folder, all without a choice, each with its test files.
+
+    Raises ``LookupError`` for a module of the folders without a row, and for a choice that holds none.
+    """
+    present = {
+        file.relative_to(APP).as_posix()
+        for folder in FOLDERS
+        for file in (APP / folder).rglob("*.py")
+        if file.read_bytes()
+    }
+    if missing := present - ANSWERING.keys():
+        raise LookupError(f"no tests answer for {', '.join(sorted(missing))}: see {__file__}")
+    found = {
+        APP / name: [(TESTS / test).as_posix() for test in tests]
+        for name, tests in ANSWERING.items()
+        if not chosen or any(Path(name).is_relative_to(choice) for choice in chosen)
+    }
+    if not found:
+        raise LookupError(f"there is no such module here: {', '.join(chosen)}")
+    return found
