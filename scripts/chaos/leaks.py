@@ -1,7 +1,5 @@
 """Q-15, A-86: after any number of requests, failures and hang-ups a process holds what it held before."""
 
-from contextlib import suppress
-
 from scripts.chaos.held import NAMED_REDIS_URL, WATCHED, Held, held, in_reach
 from scripts.chaos.mixed_traffic import Traffic
 from scripts.chaos.run import Run
@@ -68,6 +66,5 @@ async def settled(server: Server, url: str, before: Held) -> Held:
         now = await held(server, url)
         return all(now[thing] == before[thing] for thing in now.keys() - POOLS.keys() - {"dropped"})
 
-    with suppress(TimeoutError):
-        await until(as_before, SETTLE_SECONDS, every=0.5)
+    await until(as_before, SETTLE_SECONDS, every=0.5)
     return await held(server, url)

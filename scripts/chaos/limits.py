@@ -5,7 +5,6 @@ import json
 
 from scripts.chaos.run import Run
 from scripts.harness.client import Connection
-from scripts.harness.load import closed_loop
 from scripts.harness.memory import resident_mib
 from scripts.harness.server import PATIENCE_SECONDS, Server, serving, stop, variables
 from scripts.harness.services import Account, create_accounts, throwaway_database
@@ -14,7 +13,7 @@ from scripts.harness.until import until
 
 TARGET = "/api/v1/users/me"
 OK, BUSY, INVALID = 200, 503, 422
-DESCRIPTORS, CLIENTS, POOL = 64, 200, 10
+DESCRIPTORS, CLIENTS = 64, 200
 RECOVERY_SECONDS = 3
 MEMORY_MIB, BODIES = 256, 100
 MAX_BODY_BYTES = 1_048_576
@@ -32,11 +31,7 @@ async def measure(run: Run) -> None:
 
 
 async def descriptors(run: Run, server: Server, account: Account) -> None:
-    """Many more clients than the process can have sockets."""
-    pool = [Connection(server.port, account.token) for _ in range(POOL)]
-    await closed_loop(pool, lambda one: one.get(TARGET), requests=20 * POOL)
-    for connection in pool:
-        connection.close()
+    """Many more clients than the process can have sockets, from its first request on."""
     crowd = Crowd(server.port, account.token)
     for _ in range(run.size(20, 3)):
         await asyncio.gather(*(crowd.get(TARGET) for _ in range(CLIENTS)))

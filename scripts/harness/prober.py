@@ -59,7 +59,8 @@ async def probing(folder: Path, port: int) -> AsyncIterator[Prober]:
         )
     prober = Prober(output)
     try:
-        await until(lambda: bool(prober.probes(READY)), PATIENCE_SECONDS)
+        if math.isinf(await until(lambda: bool(prober.probes(READY)), PATIENCE_SECONDS)):
+            raise RuntimeError("the prober did not start")
         yield prober
     finally:
         await stop(process)

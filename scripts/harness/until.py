@@ -1,6 +1,7 @@
 """Wait for what shows itself only when it is looked at."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
@@ -10,13 +11,11 @@ LOOK_SECONDS = 0.02
 async def until(
     condition: Callable[[], bool | Awaitable[bool]], seconds: float, every: float = LOOK_SECONDS
 ) -> float:
-    """How long it took until ``condition`` held. Raises ``TimeoutError`` when it takes longer than ``seconds``."""
+    """How long it took until ``condition`` held; infinity where it did not within ``seconds``."""
     started = perf_counter()
-    async with asyncio.timeout(seconds):
-        while not await _holds(condition()):  # noqa: ASYNC110  nothing sets an event
-            await asyncio.sleep(every)
-    return perf_counter() - started
-
-
-async def _holds(held: bool | Awaitable[bool]) -> bool:
-    return held if isinstance(held, bool) else await held
+    while perf_counter() - started < seconds:
+        held = condition()
+        if held if isinstance(held, bool) else await held:
+            return perf_counter() - started
+        await asyncio.sleep(every)
+    return math.inf

@@ -10,13 +10,21 @@ EDGE = "integration/test_http_edge.py"
 LOGIN = "integration/api/test_auth.py"
 LOGIN_ATTACKS = "integration/api/test_login_attacks.py"
 MATRIX = "integration/test_authorization_matrix.py"
+OVERLOAD = "integration/test_overload.py"
 REGISTRATION = "integration/api/test_registration_attacks.py"
+STACK = "unit/core/middleware/test_stack.py"
 TOKENS = "integration/api/test_token_attacks.py"
 USERS = "integration/api/v1/test_users.py"
 
+
+def layer(name: str, *others: str) -> list[str]:
+    """The tests of a middleware: its own, what holds for each of them, and ``others``."""
+    return [f"unit/core/middleware/test_{name}.py", STACK, *others]
+
+
 ANSWERING = {
     "auth/caller.py": ["integration/test_user_cache.py", LOGIN],
-    "auth/dependencies.py": [USERS, MATRIX, LOGIN, TOKENS],
+    "auth/dependencies.py": [USERS, LOGIN, MATRIX, TOKENS],
     "auth/emails.py": ["unit/auth/test_emails.py", REGISTRATION],
     "auth/guessable.py": ["unit/auth/test_guessable.py", "unit/auth/test_policy.py"],
     "auth/identify.py": ["integration/test_rate_limit.py"],
@@ -25,40 +33,21 @@ ANSWERING = {
     "auth/policy.py": ["unit/auth/test_policy.py", REGISTRATION],
     "auth/service.py": [USERS, LOGIN, LOGIN_ATTACKS],
     "auth/throttle.py": ["integration/test_login_throttle.py"],
-    "core/errors.py": [
-        "unit/core/test_errors.py",
-        "unit/core/test_exception_handlers.py",
-        ENVELOPE,
-    ],
+    "core/errors.py": ["unit/core/test_errors.py", ENVELOPE],
     "core/exception_handlers.py": ["unit/core/test_exception_handlers.py", ENVELOPE, EDGE],
-    "core/middleware/__init__.py": [
-        "unit/core/middleware/test_stack.py",
-        "integration/test_cors.py",
-    ],
-    "core/middleware/body_limit.py": [
-        "unit/core/middleware/test_body_limit.py",
-        "integration/test_bodies.py",
-        EDGE,
-    ],
-    "core/middleware/concurrency_limit.py": [
-        "unit/core/middleware/test_concurrency_limit.py",
-        "integration/test_overload.py",
-    ],
-    "core/middleware/cors.py": ["integration/test_cors.py"],
-    "core/middleware/error_boundary.py": ["unit/core/middleware/test_error_boundary.py", ENVELOPE],
-    "core/middleware/request_guard.py": ["unit/core/middleware/test_request_guard.py", EDGE],
-    "core/middleware/request_id.py": [
-        "unit/core/middleware/test_request_id.py",
-        "integration/test_request_id.py",
-    ],
-    "core/middleware/request_logging.py": [
-        "unit/core/middleware/test_request_logging.py",
-        "integration/test_request_logging.py",
-    ],
-    "core/middleware/security_headers.py": [
-        "unit/core/middleware/test_security_headers.py",
-        "integration/test_security_headers.py",
-    ],
+    "core/middleware/__init__.py": [STACK, "integration/test_cors.py", OVERLOAD],
+    "core/middleware/body_limit.py": layer("body_limit", "integration/test_bodies.py", EDGE),
+    "core/middleware/concurrency_limit.py": layer("concurrency_limit", OVERLOAD),
+    "core/middleware/cors.py": [STACK, "integration/test_cors.py"],
+    "core/middleware/error_boundary.py": layer("error_boundary", ENVELOPE),
+    "core/middleware/request_guard.py": layer("request_guard", EDGE),
+    "core/middleware/request_id.py": layer("request_id", "integration/test_request_id.py"),
+    "core/middleware/request_logging.py": layer(
+        "request_logging", "integration/test_request_logging.py"
+    ),
+    "core/middleware/security_headers.py": layer(
+        "security_headers", "integration/test_security_headers.py"
+    ),
 }
 FOLDERS = ["auth", "core/middleware"]
 

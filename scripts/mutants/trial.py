@@ -110,12 +110,11 @@ def judged(
 
 
 def judge(mutant: Mutant, tests: list[str], limit: int) -> int:
-    """0 if every test passes on the mutant; the file that is named after its module goes first, on its own."""
+    """0 if every test passes on the mutant. One file after the other: most mutants need no more than the first."""
     silence()
     signal.alarm(limit)  # ends this process: to be stuck is to be noticed
     sys.meta_path.insert(0, Changed(mutant))
-    own = [test for test in tests if test.endswith(f"/test_{mutant.path.stem}.py")]
-    return (own and run(own)) or run([test for test in tests if test not in own])
+    return next((code for test in tests if (code := run([test]))), 0)
 
 
 def silence() -> None:

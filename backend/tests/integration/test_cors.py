@@ -148,6 +148,7 @@ def assert_refused(answer: Response) -> None:
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["code"] == "bad_request"
+    assert error["message"] == "This cross-origin request is not allowed"
     assert error["details"] == {}
     assert error["request_id"] == answer.headers["X-Request-ID"]
     assert grants(answer) == []

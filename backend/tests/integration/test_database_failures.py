@@ -281,6 +281,22 @@ class TestFailingPostgres:
 
         await assert_heals(client, ada)
 
+    @pytest.mark.slow
+    async def test_who_has_waited_for_a_connection_does_not_wait_as_long_for_a_new_one(
+        self, connect: Connect, ada: User, database_proxy: FaultProxy, database_url: str
+    ) -> None:
+        client = await connect(database_proxy.url(database_url), database_pool_size=1)
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+        database_proxy.mode = "silent"
+        gives_up = asyncio.create_task(client.get(ME, headers=headers_of(ada)))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(assert_unavailable(client.get(ME, headers=headers_of(ada))))
+        await asyncio.sleep(0.5)
+        gives_up.cancel()
+
+        await waiting
+
     async def test_readiness_follows_the_database_within_two_seconds(
         self, client: AsyncClient, database_proxy: FaultProxy
     ) -> None:

@@ -37,6 +37,7 @@ class TestAnnouncedLength:
         with pytest.raises(BadRequest) as caught:
             announced_length(announcing(sent))
 
+        assert caught.value.message == "Content-Length must be one number"
         assert caught.value.headers["Connection"] == "close"
 
     @pytest.mark.parametrize("second", [b"1", b"2"])

@@ -167,8 +167,40 @@ class TestWaitingForTheClient:
         assert status(meanwhile) == 200
         assert app.working == 0
 
+    async def test_who_has_heard_from_the_client_takes_a_place_again(self) -> None:
+        gate = Gate()
+
+        async def hear_and_work(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await gate(scope, receive, send)
+
+        app = limited(hear_and_work)
+
+        async with full(app, gate):
+            sent = await run(app, http_scope(path="/other"))
+
+        assert status(sent) == 503
+
 
 class TestRefusals:
+    async def test_are_the_business_of_who_refuses(self) -> None:
+        gate = Gate()
+        app = limited(gate)
+        app.refuse = other
+
+        async def receive() -> Message:
+            raise AssertionError
+
+        async with full(app, gate):
+            answers: list[Message] = []
+
+            async def send(message: Message) -> None:
+                answers.append(message)
+
+            await app(WORK, receive, send)
+
+        assert answers[0]["receive"] is receive
+
     async def test_are_counted_and_logged_at_most_once_a_second(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:

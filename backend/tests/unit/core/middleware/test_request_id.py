@@ -7,17 +7,24 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.context import request_id_var
 from app.core.middleware.request_id import RequestIdMiddleware, incoming_id
-from tests.unit.core.middleware.asgi import http_scope, ok, other, run
+from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, other, run
 
 HEADER = b"x-request-id"
 
 
 class TestIncomingId:
     @pytest.mark.parametrize(
-        "sent", [b"a", b"a b", b"~" * 128, b"<b>", b"it's", bytes(UUID(int=1).hex, "ascii")]
+        "sent", [b"a", b"a b", b"~" * 128, b"<b>", b"it's", b"XX", bytes(UUID(int=1).hex, "ascii")]
     )
     def test_is_taken_if_it_is_printable_and_short(self, sent: bytes) -> None:
         assert incoming_id(http_scope((HEADER, sent))) == sent.decode()
+
+    async def test_that_is_missing_is_a_random_uuid_each_time(self) -> None:
+        answers = [await run(RequestIdMiddleware(ok), http_scope()) for _ in range(3)]
+
+        made = {UUID(headers_of(start)[HEADER].decode()) for start, _ in answers}
+        assert len(made) == 3
+        assert {one.version for one in made} == {4}
 
     @pytest.mark.parametrize("sent", [b" a", b"a ", b"\ta", b"a\t", b" \t a \t "])
     def test_is_taken_without_the_white_space_around_it(self, sent: bytes) -> None:

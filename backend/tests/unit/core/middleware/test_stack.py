@@ -2,6 +2,7 @@
 
 import pytest
 from starlette.middleware import Middleware
+from starlette.types import Message, Scope
 
 from app.core.config import Settings
 from app.core.middleware import concurrency, cors, middleware_stack
@@ -17,6 +18,7 @@ from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
 from app.core.resources import build_resources
 from app.core.telemetry.middleware import TelemetryMiddleware
 from tests.fixtures.env import make_settings
+from tests.unit.core.middleware.asgi import body, http_scope, read_all, run
 
 LIMITED = RateLimitScope(prefix="/api/v1/", exempt=frozenset(), identify=lambda scope: None)
 
@@ -25,11 +27,13 @@ def stack(settings: Settings) -> list[Middleware]:
     return middleware_stack(settings, build_resources(settings), LIMITED)
 
 
+EVERYTHING = make_settings(cors_allowed_origins="https://app.example.com")
+START_AND_BODY = ["http.response.start", "http.response.body"]
+
+
 class TestMiddlewareStack:
     def test_names_the_layers_from_the_outside_in(self) -> None:
-        settings = make_settings(cors_allowed_origins="https://app.example.com")
-
-        layers: list[object] = [layer.cls for layer in stack(settings)]
+        layers: list[object] = [layer.cls for layer in stack(EVERYTHING)]
 
         assert layers == [
             RequestIdMiddleware,
@@ -85,3 +89,33 @@ class TestMiddlewareStack:
             "max_bytes": 2_048,
             "limit": 7,
         }
+
+
+@pytest.mark.parametrize("layer", stack(EVERYTHING), ids=lambda layer: layer.cls.__name__)
+class TestEveryLayer:
+    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    async def test_hands_what_is_no_http_on_as_it_is(self, layer: Middleware, kind: str) -> None:
+        seen: list[tuple[object, ...]] = []
+
+        async def below(*given: object) -> None:
+            seen.append(given)
+
+        async def receive() -> Message:
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            raise AssertionError
+
+        scope: Scope = {"type": kind, "headers": []}
+        await layer.cls(below, *layer.args, **layer.kwargs)(scope, receive, send)
+
+        assert len(seen) == 1
+        assert all(one is other for one, other in zip(seen[0], (scope, receive, send), strict=True))
+
+    async def test_hands_the_body_of_a_request_on(self, layer: Middleware) -> None:
+        app = layer.cls(read_all, *layer.args, **layer.kwargs)
+
+        sent = await run(app, http_scope((b"host", b"testserver")), *body(b"12", b"345"))
+
+        assert [message["type"] for message in sent] == START_AND_BODY
+        assert sent[-1]["body"] == b"5"
