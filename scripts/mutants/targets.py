@@ -27,7 +27,7 @@ ANSWERING = {
     "auth/dependencies.py": [USERS, LOGIN, MATRIX, TOKENS],
     "auth/emails.py": ["unit/auth/test_emails.py", REGISTRATION],
     "auth/guessable.py": ["unit/auth/test_guessable.py", "unit/auth/test_policy.py"],
-    "auth/identify.py": ["integration/test_rate_limit.py"],
+    "auth/identify.py": ["unit/auth/test_identify.py", "integration/test_rate_limit.py"],
     "auth/jwt.py": ["unit/auth/test_jwt.py", TOKENS],
     "auth/password.py": ["unit/auth/test_password.py", LOGIN_ATTACKS],
     "auth/policy.py": ["unit/auth/test_policy.py", REGISTRATION],

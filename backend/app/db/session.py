@@ -25,10 +25,12 @@ from starlette.requests import Request
 
 from app.core.config import Settings
 from app.db.after_commit import FORGET, Forget, Session
+from app.db.pool import PatientPool, waited_seconds
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 RECYCLE_SECONDS = 1800
 SILENCE_SECONDS = 0.5
+AFTER_WAITING_SECONDS = 0.5  # what is left to connect in, for a request that has waited for a connection
 COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
 
 SessionFactory = async_sessionmaker[AsyncSession]
@@ -48,7 +50,8 @@ def _postgres_engine(settings: Settings) -> AsyncEngine:
         # The driver reads the URL itself, so everything that libpq understands in it works.
         silence.fail_if_recent()
         try:
-            return await asyncpg.connect(**arguments)
+            async with asyncio.timeout(patience - waited_seconds()):
+                return await asyncpg.connect(**arguments)
         except (OSError, TimeoutError) as exc:
             silence.note(exc)
             raise asyncpg.InterfaceError(f"cannot connect: {type(exc).__name__}") from exc
@@ -59,9 +62,13 @@ def _postgres_engine(settings: Settings) -> AsyncEngine:
 
     silence = RecentSilence()
     arguments = connect_arguments(settings)
+    patience = AFTER_WAITING_SECONDS + max(
+        settings.database_pool_timeout_seconds, settings.database_connect_timeout_seconds
+    )
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
+        poolclass=PatientPool,
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout_seconds,

@@ -292,7 +292,7 @@ class TestFailingPostgres:
         gives_up = asyncio.create_task(client.get(ME, headers=headers_of(ada)))
         await asyncio.sleep(0.1)
         waiting = asyncio.create_task(assert_unavailable(client.get(ME, headers=headers_of(ada))))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         gives_up.cancel()
 
         await waiting

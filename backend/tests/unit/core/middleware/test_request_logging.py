@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.core.middleware import request_logging
 from app.core.middleware.request_logging import RequestLoggingMiddleware
 from tests.unit.core.middleware.asgi import http_scope, ok, other, run
 
@@ -27,6 +28,16 @@ class TestSummaryLine:
         assert [(line.status, line.client, line.method) for line in lines()] == [
             (200, "192.0.2.1", "GET")
         ]
+
+    async def test_says_how_many_milliseconds_it_took(
+        self, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        times = iter((100.0, 100.1234567))
+        monkeypatch.setattr(request_logging, "perf_counter", lambda: next(times))
+
+        await run(RequestLoggingMiddleware(ok), http_scope())
+
+        assert [(line.getMessage(), line.duration_ms) for line in lines()] == [("request", 123.46)]
 
     @pytest.mark.parametrize("client", [None, ()])
     async def test_does_not_need_to_know_the_client(self, lines: Lines, client: Any) -> None:

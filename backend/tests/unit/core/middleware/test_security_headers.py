@@ -36,6 +36,23 @@ class TestSecurityHeaders:
         found = [value for key, value in sent[0]["headers"] if key.lower() == b"cache-control"]
         assert found == [b"public"]
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            b"x-content-type-options",
+            b"referrer-policy",
+            b"content-security-policy",
+            b"cache-control",
+            b"strict-transport-security",
+        ],
+    )
+    async def test_are_never_there_twice(self, name: bytes) -> None:
+        app = SecurityHeadersMiddleware(Answering({"headers": [(name, b"own")]}), hsts_seconds=60)
+
+        sent = await run(app, http_scope())
+
+        assert [value for key, value in sent[0]["headers"] if key.lower() == name] == [b"own"]
+
     async def test_are_added_to_an_answer_without_headers(self) -> None:
         sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
 
@@ -49,7 +66,9 @@ class TestSecurityHeaders:
     ) -> None:
         start, _ = await run(SecurityHeadersMiddleware(ok, hsts_seconds=seconds), http_scope())
 
-        assert headers_of(start).get(b"strict-transport-security") == value
+        headers = headers_of(start)
+        assert headers.get(b"strict-transport-security") == value
+        assert headers.items() >= dict(DEFAULTS).items()
 
     async def test_of_one_application_are_not_those_of_another(self) -> None:
         SecurityHeadersMiddleware(ok, hsts_seconds=60)
