@@ -52,7 +52,7 @@ SECTIONS: dict[str, Section] = {
     "migrations": migrations.measure,
     "cost": cost.measure,
 }
-GIVE_UP_SECONDS = 900  # for one section
+GIVE_UP_SECONDS = 1_800  # for one section
 
 
 async def measure(run: Run, sections: list[str]) -> None:

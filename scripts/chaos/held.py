@@ -36,6 +36,7 @@ async def said(port: int) -> Held:
 async def held(server: Server, url: str) -> Held:
     """What the process says that it holds, and what can be seen from outside."""
     found = await said(server.port)
+    del found["dropped"]
     found["database connections"], found["transactions"] = await database_sessions(url)
     found["Redis connections"] = await redis_connections()
     if (open_files := descriptors(server.process.pid)) is not None:

@@ -20,7 +20,7 @@ from scripts.harness.services import Account, create_accounts
 
 MODES: tuple[StopMode, ...] = ("fast", "immediate")  # --quick: the second
 AWAY_SECONDS = 1
-TERMINATIONS = 3
+TERMINATIONS, BETWEEN_SECONDS = 30, 0.1  # often enough to meet requests that are under way
 END_EVERY_SESSION = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -64,12 +64,12 @@ async def restarts(stage: Stage, postgres: PostgresServer, judge: Judge, mode: S
 
 
 async def sessions_end(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
-    """All at once, a few times, in the middle of requests."""
+    """All at once, again and again."""
 
     async def end_all() -> float:
         for _ in range(TERMINATIONS):
             await postgres.execute(END_EVERY_SESSION)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(BETWEEN_SECONDS)
         return perf_counter()
 
     judge.outage(await outage(stage, "PostgreSQL ends every session", nothing, end_all))

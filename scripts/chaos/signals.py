@@ -10,7 +10,7 @@ import asyncpg
 
 from app.db.migrations import ADVISORY_LOCK, LOCK_TIMEOUT_SECONDS
 from scripts.chaos.run import Run
-from scripts.chaos.shutdown import Tally, accepted_and_lost, hold_on, missing_accounts
+from scripts.chaos.tally import Tally, accepted_and_lost, hold_on, missing_accounts
 from scripts.harness.locks import waiting_sessions
 from scripts.harness.migrator import migrator, outcome, with_migration
 from scripts.harness.server import PATIENCE_SECONDS, free_port, serving, uvicorn, variables

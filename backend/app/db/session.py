@@ -30,7 +30,9 @@ from app.db.pool import PatientPool, waited_seconds
 IDLE_IN_TRANSACTION_SECONDS = 10
 RECYCLE_SECONDS = 1800
 SILENCE_SECONDS = 0.5
-AFTER_WAITING_SECONDS = 0.5  # what is left to connect in, for a request that has waited for a connection
+AFTER_WAITING_SECONDS = (
+    0.5  # what is left to connect in, for a request that has waited for a connection
+)
 COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
 
 SessionFactory = async_sessionmaker[AsyncSession]

@@ -76,7 +76,7 @@ def check_encoding(scope: Scope) -> None:
     """
     if CONTROL.search(decoded(scope.get("raw_path") or b"")):
         raise BadRequest("The URL contains a control character")
-    if "\0" in decoded(scope["query_string"].replace(b"+", b" ")):
+    if "\0" in decoded(scope["query_string"]):
         raise BadRequest("The URL contains a NUL character")
 
 

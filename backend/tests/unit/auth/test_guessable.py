@@ -56,6 +56,14 @@ class TestIsGuessable:
     def test_nothing_else_is(self, password: str) -> None:
         assert not is_guessable(password, PERSONAL)
 
+    def test_block_that_comes_again_is_up_to_fifteen_characters(self) -> None:
+        assert is_guessable("kz7kz7kz7kz7kz7", PERSONAL)
+        assert not is_guessable("kz7kz7kz7kz7kz7k", PERSONAL)
+
+    def test_block_that_does_not_come_again_in_full_is_not(self) -> None:
+        assert is_guessable("kz7qkz7qk", PERSONAL)
+        assert not is_guessable("kz7qpkz7q", PERSONAL)
+
     @pytest.mark.parametrize("personal", ["", "1815", "...", "🐎"])
     def test_name_without_letters_refuses_nobody(self, personal: str) -> None:
         assert not is_guessable("83927461", (personal,))
