@@ -110,7 +110,7 @@ def judge_bystanders(
         # More requests at the same moment than the process takes: anybody's may be among the refused.
         allowed = REFUSED_PERCENT if clients > AT_ONCE and one.target != LIVE else 0
         run.report.at_most(f"{name}, refused", allowed, one.refused_percent, "%")
-        limit = max(3 * calm.p99_ms, one.limit_ms) * run.size(1, 5)
+        limit = max(3 * calm.p99_ms, one.limit_ms) * run.size(1, 10)
         run.report.at_most(f"{name}, p99", round(limit), one.p99_ms, "ms", calm.p99_ms)
 
 

@@ -1,10 +1,10 @@
-"""A-91: hardly any file descriptors, bodies as large as they may be: the process refuses, stays small and recovers."""
+"""A-91: hardly any descriptors, uploads without end, bodies as large as they may be: the process stays small and serves."""
 
 import asyncio
 import json
 
 from scripts.chaos.run import Run
-from scripts.harness.client import Connection
+from scripts.harness.client import Connection, message
 from scripts.harness.memory import resident_mib
 from scripts.harness.server import PATIENCE_SECONDS, Server, serving, stop, variables
 from scripts.harness.services import Account, create_accounts, throwaway_database
@@ -15,6 +15,7 @@ TARGET = "/api/v1/users/me"
 OK, BUSY, INVALID = 200, 503, 422
 DESCRIPTORS, CLIENTS = 64, 200
 RECOVERY_SECONDS = 3
+UPLOADS = 300
 MEMORY_MIB, BODIES = 256, 100
 MAX_BODY_BYTES = 1_048_576
 LOOK_SECONDS = 0.05
@@ -27,6 +28,7 @@ async def measure(run: Run) -> None:
         async with serving(run.folder, variables(url), shell=shell) as server:
             await descriptors(run, server, account)
         async with serving(run.folder, variables(url)) as server:
+            await unfinished(run, server, account)
             await bodies(run, server)
 
 
@@ -57,6 +59,19 @@ async def is_served(server: Server, account: Account) -> bool:
         return False
     finally:
         connection.close()
+
+
+async def unfinished(run: Run, server: Server, account: Account) -> None:
+    """More uploads that never end than requests may be at work: who asks for something else is served."""
+    uploads = [Connection(server.port) for _ in range(UPLOADS)]
+    head = message("POST", "/users", [("Content-Length", "99")])
+    await asyncio.gather(*(upload.send(head + b"{") for upload in uploads))
+    await until(lambda: is_served(server, account), PATIENCE_SECONDS)
+    served = [await is_served(server, account) for _ in range(20)]
+    for upload in uploads:
+        upload.close()
+    name = f"{UPLOADS} uploads that do not end"
+    run.report.exactly(f"{name}: others not served of {len(served)}", 0, served.count(False))
 
 
 async def bodies(run: Run, server: Server) -> None:

@@ -6,14 +6,15 @@ APP = Path("backend/app")
 TESTS = Path("backend/tests")
 
 ENVELOPE = "integration/test_error_envelope.py"
+DOCS = "integration/test_docs.py"
 EDGE = "integration/test_http_edge.py"
 LOGIN = "integration/api/test_auth.py"
 LOGIN_ATTACKS = "integration/api/test_login_attacks.py"
-MATRIX = "integration/test_authorization_matrix.py"
 OVERLOAD = "integration/test_overload.py"
 REGISTRATION = "integration/api/test_registration_attacks.py"
 STACK = "unit/core/middleware/test_stack.py"
 TOKENS = "integration/api/test_token_attacks.py"
+USER_CACHE = "integration/test_user_cache.py"
 USERS = "integration/api/v1/test_users.py"
 
 
@@ -23,8 +24,8 @@ def layer(name: str, *others: str) -> list[str]:
 
 
 ANSWERING = {
-    "auth/caller.py": ["integration/test_user_cache.py", LOGIN],
-    "auth/dependencies.py": [USERS, LOGIN, MATRIX, TOKENS],
+    "auth/caller.py": [USER_CACHE, LOGIN],
+    "auth/dependencies.py": [USERS, USER_CACHE, DOCS, LOGIN, TOKENS],
     "auth/emails.py": ["unit/auth/test_emails.py", REGISTRATION],
     "auth/guessable.py": ["unit/auth/test_guessable.py", "unit/auth/test_policy.py"],
     "auth/identify.py": ["unit/auth/test_identify.py", "integration/test_rate_limit.py"],

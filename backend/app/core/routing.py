@@ -1,7 +1,7 @@
 """The router that every route module uses: strict about bodies, HEAD wherever GET is."""
 
-import inspect
 from collections.abc import Callable, Coroutine
+from copy import copy
 from email.message import Message
 from typing import Any
 from urllib.parse import parse_qsl
@@ -108,9 +108,6 @@ def check_content(request: Request, expected: str) -> None:
         raise UnsupportedMediaType("The body must not be compressed")
 
 
-ROUTE_OPTIONS = inspect.signature(APIRoute).parameters.keys()
-
-
 def flatten(app: FastAPI) -> None:
     """Replace the tree of included routers by one list of what is in it, with the paths as they are served.
 
@@ -119,7 +116,7 @@ def flatten(app: FastAPI) -> None:
     """
     app.router.routes[:] = [
         (
-            _moved(app, context.original_route, context)
+            _moved(context.original_route, context)
             if isinstance(context.original_route, APIRoute)
             else included
         )
@@ -128,9 +125,12 @@ def flatten(app: FastAPI) -> None:
     ]
 
 
-def _moved(app: FastAPI, route: APIRoute, context: RouteContext) -> APIRoute:
-    options = {name: getattr(context, name) for name in ROUTE_OPTIONS if hasattr(context, name)}
-    return type(route)(**{**options, "dependency_overrides_provider": app})
+def _moved(route: APIRoute, context: RouteContext) -> APIRoute:
+    """A copy with everything that FastAPI has worked out for it where it is included, its handler among it."""
+    moved = copy(route)
+    for name, value in vars(route).items():
+        setattr(moved, name, getattr(context, name, value))
+    return moved
 
 
 class Router(APIRouter):

@@ -18,7 +18,7 @@ WAIT_SECONDS = 60  # for another migrator
 # For a table that the application uses. Everybody else queues behind a migration that waits, so it waits in turns
 # that are short beside the lock timeout of a request, and lets the queue pass in between.
 LOCK_TIMEOUT_SECONDS = 0.5
-ATTEMPTS = 10
+ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 LOCK_NOT_AVAILABLE = "55P03"
 

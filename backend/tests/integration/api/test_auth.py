@@ -370,5 +370,6 @@ class TestRequireRoles:
         with collected(logging.INFO) as records:
             await client.get("/reports", headers=headers_of(ada))
 
-        (event,) = (record for record in records if record.msg == "authz_denied")
+        (event,) = (record for record in records if record.name == "app.auth.dependencies")
+        assert event.getMessage() == "authz_denied"
         assert vars(event)["user_id"] == ada.id

@@ -455,8 +455,9 @@ class TestAuthorizationHeader:
             headers=[("Authorization", values[first]), ("authorization", values[second])],
         )
 
-        assert answer.status_code == 400
-        assert answer.json()["error"]["code"] == "bad_request"
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "bad_request")
+        assert error["message"] == "More than one Authorization header was sent"
 
     async def test_token_beyond_eight_kibibytes_is_refused_unread(
         self, client: AsyncClient, ada: User

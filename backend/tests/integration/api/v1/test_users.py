@@ -103,6 +103,7 @@ class TestReadMe:
 
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "unauthorized"
+        assert answer.json()["error"]["message"] == "Authentication is required"
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_deactivation_acts_on_the_next_call(
@@ -140,7 +141,8 @@ class TestReadUser:
         with collected(logging.INFO) as records:
             await client.get(f"{users}/{grace.id}", headers=headers_of(ada))
 
-        (event,) = (record for record in records if record.msg == "authz_denied")
+        (event,) = (record for record in records if record.name == "app.auth.dependencies")
+        assert event.getMessage() == "authz_denied"
         assert vars(event)["user_id"] == ada.id
 
     async def test_admin_reads_any_account(

@@ -74,6 +74,18 @@ class TestHosts:
         assert error.message == "The Host header is not valid"
 
 
+class TestOneKindOfName:
+    @pytest.mark.parametrize(
+        ("only", "host"),
+        [("api.example.com", b"api.example.com"), ("*.example.org", b"x.example.org")],
+    )
+    async def test_is_enough_to_refuse_all_others(self, only: str, host: bytes) -> None:
+        guard = RequestGuardMiddleware(ok, (only,))
+
+        await assert_served(guard, http_scope((b"host", host)))
+        assert isinstance(await refusal(guard, http_scope(HOST)), BadRequest)
+
+
 class TestSize:
     async def test_limits_themselves_are_served(self) -> None:
         headers = [HOST, *[(b"x", b"y")] * 99]
