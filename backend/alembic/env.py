@@ -6,7 +6,9 @@
 import asyncio
 from typing import Any, Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, DefaultClause
+from sqlalchemy.sql.elements import False_, True_
+from sqlalchemy.sql.functions import now
 
 from alembic import context
 from app.core.config import get_settings
@@ -18,8 +20,14 @@ from app.models import User
 target_metadata = User.metadata  # of Base: importing app.models has filled it with every table
 
 
+# As SQLite spells these defaults, PostgreSQL would refuse a boolean.
+PORTABLE: dict[type, str] = {now: "sa.func.now()", True_: "sa.true()", False_: "sa.false()"}
+
+
 def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
-    """A new migration says ``sa.DateTime(timezone=True)``: history must not import the application."""
+    """A new migration means the same on every database, and imports nothing of the application."""
+    if isinstance(item, DefaultClause):
+        return PORTABLE.get(type(item.arg), False)
     return "sa.DateTime(timezone=True)" if isinstance(item, UtcDateTime) else False
 
 

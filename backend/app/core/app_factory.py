@@ -5,6 +5,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 from app.api.router import router as legacy_router
 from app.api.v1.router import router as v1_router
@@ -23,6 +24,9 @@ from app.db.session import attach_database
 PROBES = frozenset(
     {"/health", f"{v1_router.prefix}/health/live", f"{v1_router.prefix}/health/ready"}
 )
+
+# FastAPI would ask on every request whether a provider has been set meanwhile: see backend/docs/PROD_HARDENING.md.
+OPENTELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         middleware=middleware_stack(settings, resources, rate_limit_scope(settings)),
         generate_unique_id_function=operation_id,
+        telemetry=OPENTELEMETRY,
     )
     attach_resources(app, resources)
     attach_database(app, settings, resources.cache.delete)

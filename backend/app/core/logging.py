@@ -183,6 +183,7 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").addFilter(has_a_client)
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it writes parameters
+    logging.getLogger("app.db.pool").setLevel(logging.WARNING)  # SQLAlchemy's words under our name
     # The request log line says more than uvicorn's, and says it without the query string.
     logging.getLogger("uvicorn.access").disabled = True
 

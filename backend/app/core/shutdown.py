@@ -32,23 +32,38 @@ class Drain:
             yield  # signals belong to the main thread: a server in another one is stopped by its owner
             return
         loop = asyncio.get_running_loop()
+        stop = signal.getsignal(signal.SIGINT)
+        is_stopping = False
 
         def begin() -> None:
             if self.started:
                 return
             self.started = True
             logger.info("draining", extra={"seconds": self.seconds})
-            loop.call_later(self.seconds, signal.raise_signal, signal.SIGINT)
+            loop.call_later(self.seconds, end)
 
-        def on_signal(signum: int, frame: FrameType | None) -> None:
+        def end() -> None:
+            # A second SIGINT would break the stop off: Ctrl+C under a reloader sends both signals.
+            if not is_stopping:
+                signal.raise_signal(signal.SIGINT)
+
+        def on_sigterm(signum: int, frame: FrameType | None) -> None:
             # The signal may have interrupted anything, a lock's holder too: the loop does the work.
             loop.call_soon_threadsafe(begin)
 
-        previous = signal.signal(signal.SIGTERM, on_signal)
+        def on_sigint(signum: int, frame: FrameType | None) -> None:
+            nonlocal is_stopping
+            is_stopping = True
+            if callable(stop):
+                stop(signum, frame)
+
+        previous = signal.signal(signal.SIGTERM, on_sigterm)
+        signal.signal(signal.SIGINT, on_sigint)
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, previous)
+            signal.signal(signal.SIGINT, stop)
 
 
 async def get_drain(request: Request) -> Drain:

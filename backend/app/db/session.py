@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.requests import Request
 
 from app.core.config import Settings
 from app.db.after_commit import FORGET, Forget, Session
-from app.db.pool import PatientPool, waited_seconds
+from app.db.pool import FairPool, waited_seconds
 
 IDLE_IN_TRANSACTION_SECONDS = 10
 RECYCLE_SECONDS = 1800
@@ -70,7 +70,7 @@ def _postgres_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        poolclass=PatientPool,
+        poolclass=FairPool,
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout_seconds,
@@ -147,7 +147,7 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite{path}",
         connect_args={"timeout": settings.database_lock_timeout_seconds},
-        poolclass=AsyncAdaptedQueuePool,
+        poolclass=FairPool,
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout_seconds,

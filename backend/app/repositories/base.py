@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models.mixins import IdMixin
@@ -15,16 +15,24 @@ MAX_LIST = 100
 
 
 class BaseRepository(Generic[ModelT]):
-    """What is the same for every model. A subclass names its ``model`` and adds its questions."""
+    """What is the same for every model. A subclass names its ``model`` and adds its questions.
+
+    A model without questions of its own needs no subclass: ``BaseRepository(db, Note, Note.owner_id == caller.id)``.
+    ``only`` narrows every question: a row for which it does not hold is not there.
+    """
 
     model: type[ModelT]
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(
+        self, session: AsyncSession, model: type[ModelT] | None = None, *only: ColumnElement[bool]
+    ) -> None:
         self.session = session
+        self.model = model or self.model
+        self.only = only
 
     def base_query(self) -> Select[ModelT]:
-        """The query that every other one starts from: narrow it here, and it is narrow everywhere."""
-        return select(self.model)
+        """The query that every other one starts from."""
+        return select(self.model).where(*self.only)
 
     async def get_by_id(self, row_id: UUID) -> ModelT | None:
         """The row with this key, or ``None``."""

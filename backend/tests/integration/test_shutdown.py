@@ -72,6 +72,20 @@ def test_interrupt_needs_no_drain(start_server: StartServer, interrupts: int) ->
     assert server.process.wait(5) == 0
 
 
+def test_interrupt_with_the_sigterm_of_a_reloader_behind_it_is_one_stop(
+    start_server: StartServer,
+) -> None:
+    """Ctrl+C reaches the whole group: the server itself, and the reloader, which then ends the server."""
+    server = start_server(DRAIN_SECONDS="0")
+
+    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(signal.SIGTERM)
+
+    assert server.process.wait(5) == 0
+    assert "Traceback" not in server.log
+    assert "Application shutdown complete" in server.log
+
+
 def test_every_worker_drains(start_server: StartServer, database_url: str) -> None:
     server = start_server("--workers", "2", DATABASE_URL=database_url, DRAIN_SECONDS="0.5")
 

@@ -12,8 +12,10 @@ from app.core.middleware.request_guard import RequestGuardMiddleware
 from app.core.middleware.request_id import RequestIdMiddleware
 from app.core.middleware.request_logging import RequestLoggingMiddleware
 from app.core.middleware.security_headers import SecurityHeadersMiddleware
+from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
 from app.core.resources import Resources
+from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.core.telemetry.middleware import TelemetryMiddleware
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -24,15 +26,15 @@ CORS_HEADERS = ("Authorization", "Content-Type", "X-Request-ID")
 def middleware_stack(
     settings: Settings, resources: Resources, limited: RateLimitScope
 ) -> list[Middleware]:
-    """The same layers in every environment; settings decide only what they let through."""
+    """The same layers in every environment. What is off has none, and costs nothing."""
     return [
         Middleware(RequestIdMiddleware),
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *concurrency(settings, resources, limited.exempt),
         Middleware(RequestLoggingMiddleware),
-        Middleware(TelemetryMiddleware, telemetry=resources.telemetry),
+        *telemetry(resources.telemetry),
         *cors(settings),
-        Middleware(RateLimitMiddleware, limiter=resources.rate_limiter, limited=limited),
+        *rate_limit(resources.rate_limiter, limited),
         Middleware(ErrorBoundaryMiddleware),
         Middleware(RequestGuardMiddleware, allowed_hosts=settings.allowed_hosts),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
@@ -57,6 +59,20 @@ def concurrency(
             telemetry=resources.telemetry,
         )
     ]
+
+
+def telemetry(chosen: Telemetry) -> list[Middleware]:
+    """No layer at all where nobody is told."""
+    if isinstance(chosen, NullTelemetry):
+        return []
+    return [Middleware(TelemetryMiddleware, telemetry=chosen)]
+
+
+def rate_limit(limiter: RateLimiter, limited: RateLimitScope) -> list[Middleware]:
+    """No layer at all without a limit."""
+    if isinstance(limiter, NullRateLimiter):
+        return []
+    return [Middleware(RateLimitMiddleware, limiter=limiter, limited=limited)]
 
 
 def cors(settings: Settings) -> list[Middleware]:

@@ -11,7 +11,7 @@ from app.core.errors import Conflict
 from app.db.session import SessionFactory
 from app.db.types import uuid7
 from app.models.user import User
-from app.repositories.base import MAX_LIST
+from app.repositories.base import MAX_LIST, BaseRepository
 from app.repositories.user import UserRepository
 
 
@@ -97,6 +97,12 @@ async def test_set_active_of_nobody_is_none(users: UserRepository) -> None:
     assert await users.set_active(uuid7(), True) is None
 
 
+async def test_a_new_account_was_changed_when_it_was_made(users: UserRepository) -> None:
+    made = [await users.create(f"user{number}@example.com", "hash") for number in range(5)]
+
+    assert all(user.updated_at == user.created_at for user in made)
+
+
 async def test_times_come_back_aware_in_utc_and_updated_at_moves(
     users: UserRepository, session_factory: SessionFactory
 ) -> None:
@@ -125,3 +131,18 @@ async def test_a_row_inserted_by_hand_gets_the_defaults_of_the_schema(db: AsyncS
 
     assert user is not None
     assert user.created_at.utcoffset() is not None
+
+
+async def test_repository_of_some_rows_knows_no_other(users: UserRepository) -> None:
+    ada, grace = [await users.create(f"{name}@example.com", "hash") for name in ("ada", "grace")]
+
+    hers = BaseRepository(users.session, User, User.id == grace.id)
+
+    assert await hers.get_by_id(grace.id) is grace
+    assert await hers.get_by_id(ada.id) is None
+    assert await hers.list() == [grace]
+
+
+async def test_repository_needs_a_model(users: UserRepository) -> None:
+    with pytest.raises(AttributeError, match="model"):
+        BaseRepository(users.session)

@@ -27,7 +27,12 @@ def stack(settings: Settings) -> list[Middleware]:
     return middleware_stack(settings, build_resources(settings), LIMITED)
 
 
-EVERYTHING = make_settings(cors_allowed_origins="https://app.example.com")
+EVERYTHING = make_settings(
+    cors_allowed_origins="https://app.example.com",
+    telemetry_mode="log",
+    rate_limit_enabled=True,
+    redis_url="redis://127.0.0.1:1",  # never asked here
+)
 START_AND_BODY = ["http.response.start", "http.response.body"]
 
 
@@ -62,6 +67,11 @@ class TestMiddlewareStack:
 
     def test_has_no_cors_layer_without_origins(self) -> None:
         assert cors(make_settings()) == []
+
+    def test_has_no_layer_for_a_module_that_is_off(self) -> None:
+        layers = {layer.cls for layer in stack(make_settings())}
+
+        assert not layers & {TelemetryMiddleware, RateLimitMiddleware}
 
     def test_has_no_limit_of_requests_where_it_is_0(self) -> None:
         settings = make_settings(max_concurrent_requests=0)
