@@ -20,10 +20,20 @@ from app.core.routing import Router
 from app.db.session import DbSession
 from app.models.user import User
 from app.repositories.user import UserRepository
+from tests.fixtures import resource
 from tests.fixtures.authorization import drift, leaves, violations
 from tests.fixtures.callers import Callers
 from tests.fixtures.fastapi_app import MakeApp
-from tests.fixtures.matrix import DOCUMENT, MATRIX, OPERATIONS, SHOWN, Route, Row, as_markdown
+from tests.fixtures.matrix import (
+    DOCUMENT,
+    MATRIX,
+    OPERATIONS,
+    SHIPPED,
+    SHOWN,
+    Route,
+    Row,
+    as_markdown,
+)
 
 READ_ME = OPERATIONS["v1_users_read_me"]
 READ_USER = OPERATIONS["v1_users_read_user"]
@@ -56,7 +66,7 @@ class TestMatrix:
     def test_documentation_shows_it_to_the_letter(self) -> None:
         shown = SHOWN.findall(DOCUMENT.read_text(encoding="utf-8"))
 
-        assert shown == [as_markdown(MATRIX)], "python -m tests.fixtures.matrix mends it"
+        assert shown == [as_markdown(SHIPPED)], "python -m tests.fixtures.matrix mends it"
 
 
 def in_front(app: FastAPI, router: Router) -> None:
@@ -224,6 +234,36 @@ class TestRouteThat:
         found = await violations(app, READ_ME, callers)
 
         assert found == [f"{READ_ME.route} as expired: is answered 200 instead of 401"]
+
+    async def test_hides_what_is_there_in_other_words_is_found(
+        self, app: FastAPI, callers: Callers
+    ) -> None:
+        async def decide(user_id: UUID, caller: CurrentUser, db: DbSession) -> None:
+            exists = await UserRepository(db).get_by_id(user_id) is not None
+            raise NotFound("This is not yours" if exists else None)
+
+        app.dependency_overrides[get_self_or_admin] = decide
+        row = replace(READ_USER, statuses={"other": 404})
+
+        found = await violations(app, row, callers)
+
+        assert f"{row.route} as other: is refused in other words where nothing exists" in found
+
+
+class TestResource:
+    def test_of_a_test_module_is_part_of_the_matrix(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = tmp_path / "suite" / "integration" / "test_gifts.py"
+        module.parent.mkdir(parents=True)
+        module.write_text(
+            "from tests.fixtures.resource import Resource\n\nRESOURCE = Resource('of gifts')\n"
+        )
+        module.with_name("test_others.py").write_text("raise AssertionError('has no RESOURCE')")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(resource, "TESTS", tmp_path / "suite")
+
+        assert resource.resources() == (resource.Resource("of gifts"),)
 
 
 async def endpoint() -> None: ...

@@ -256,7 +256,7 @@ class TestPaths:
             ("/api/v1/users/ME", 422),
             ("/api/v1/users/%", 422),
             ("/api/v1/users/%zz", 422),
-            ("/api/v2/users/me", 404),
+            ("/api/v0/users/me", 404),
             ("/health/", 404),
             ("/docs/", 404),
             ("/docs/assets/..%2f..%2f__init__.py", 404),

@@ -1,53 +1,158 @@
-"""The contract's invariants, in its order: what no later change may break."""
+"""The contract's invariants, in its order: what no later change may break. A class for each, and nothing else here."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 import yaml
+from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.config import PROJECT_ROOT
-from tests.fixtures.fastapi_app import MakeApp
+from app.core.cache.base import NullCache
+from app.core.config import PROJECT_ROOT, Settings, get_settings
+from app.core.rate_limit.base import NullRateLimiter
+from app.core.telemetry.base import NullTelemetry
+from app.models.user import User
+from tests.fixtures.auth import PASSWORD, headers_of
+from tests.fixtures.cache import refusing_server, silent_server
+from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.server import server_environment
+from tests.fixtures.surface import BODY_LIMIT, CALLS, ERRORS, Call, app_on, with_broken_routes
+
+RedisServer = Callable[[], AbstractAsyncContextManager[str]]
+
+OK = b'{"status":"ok"}'
+RATE_LIMIT_HEADERS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
+PUBLIC_ACCOUNT = {"id", "email", "is_active", "is_superuser", "created_at", "updated_at"}
+CODES = {
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    409: "conflict",
+    422: "validation_error",
+    500: "internal_error",
+}
+EVERYTHING_ON = {
+    "rate_limit_enabled": True,
+    "rate_limit_requests": 1,
+    "login_throttle_enabled": True,
+    "cache_enabled": True,
+    "auth_user_cache_enabled": True,
+    "telemetry_mode": "log",
+}
+
+
+@pytest.fixture(scope="module")
+def app(engine: AsyncEngine) -> FastAPI:
+    """The deployed application, with routes that fail, so that each status can be had."""
+    return with_broken_routes(app_on(engine, max_body_bytes=BODY_LIMIT))
+
+
+def paths(app: FastAPI) -> set[str]:
+    return {route.path or "" for route in iter_route_contexts(app.routes)}
 
 
 class TestLegacyHealthEndpointRemainsUnchanged:
     async def test_get_health_is_exactly_status_ok(self, client: AsyncClient) -> None:
         answer = await client.get("/health")
 
-        assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
+        assert (answer.status_code, answer.content) == (200, OK)
+        assert answer.headers["Content-Type"] == "application/json"
+
+    async def test_it_needs_neither_database_nor_redis(self, make_app: MakeApp) -> None:
+        async with refusing_server() as url:
+            app = make_app(redis_url=url, **EVERYTHING_ON)
+            app.dependency_overrides.clear()  # what is left names no database
+            async with client_for(app) as client:
+                answer = await client.get("/health")
+
+        assert (answer.status_code, answer.content) == (200, OK)
+
+
+class TestLegacySurfaceIsFrozen:
+    def test_the_unversioned_paths_are_these(self, make_app: MakeApp) -> None:
+        unversioned = {path for path in paths(make_app()) if not path.startswith("/api/")}
+
+        assert unversioned == {
+            *("/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"),
+            *("/openapi.json", "/docs", "/docs/assets/start.js", "/docs/assets/{name}"),
+        }
+
+    async def test_login_takes_a_form_and_answers_with_a_token(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        credentials = {"username": ada.email, "password": PASSWORD}
+
+        answer = await client.post("/auth/login", data=credentials)
+
+        token = answer.json()
+        assert answer.status_code == 200
+        assert set(token) == {"access_token", "token_type", "expires_in"}
+        assert (token["token_type"], token["expires_in"]) == ("bearer", 3_600)
+
+    @pytest.mark.parametrize("path", ["/auth/me", "/users/me"])
+    async def test_who_am_i_is_answered_with_the_account(
+        self, client: AsyncClient, ada: User, path: str
+    ) -> None:
+        account = (await client.get(path, headers=headers_of(ada))).json()
+
+        assert set(account) == PUBLIC_ACCOUNT
+        assert account["email"] == ada.email
+
+    async def test_users_are_made_and_read_as_in_v1(self, client: AsyncClient, admin: User) -> None:
+        new = {"email": "lin@example.com", "password": PASSWORD}
+
+        made = await client.post("/users", json=new)
+        read = await client.get(f"/users/{made.json()['id']}", headers=headers_of(admin))
+        versioned = await client.get(f"/api/v1{read.url.path}", headers=headers_of(admin))
+
+        assert (made.status_code, read.status_code) == (201, 200)
+        assert made.json() == read.json() == versioned.json()
 
 
 class TestRequestTracing:
-    @pytest.mark.parametrize("path", ["/health", "/nowhere", "/auth/me", "/api/v1/users/me"])
+    @pytest.mark.parametrize("call", CALLS)
     async def test_every_response_includes_x_request_id(
-        self, client: AsyncClient, path: str
+        self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        assert (await client.get(path)).headers["X-Request-ID"]
+        first = await call.send(client, ada)
 
-    async def test_the_id_that_a_client_sends_is_echoed(self, client: AsyncClient) -> None:
-        answer = await client.get("/health", headers={"X-Request-ID": "from-the-client"})
+        assert len(first.headers.get_list("X-Request-ID")) == 1
+        assert first.headers["X-Request-ID"]
 
-        assert answer.headers["X-Request-ID"] == "from-the-client"
+    @pytest.mark.parametrize("call", CALLS)
+    async def test_the_id_that_a_client_sends_is_echoed(
+        self, client: AsyncClient, ada: User, call: Call
+    ) -> None:
+        answer = await call.send(client, ada, **{"X-Request-ID": "from-the-client"})
+
+        assert answer.headers.get_list("X-Request-ID") == ["from-the-client"]
 
 
 class TestEntrypointStability:
     def test_image_and_compose_run_uvicorn_app_main_app(self) -> None:
-        compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
-        dockerfile = (PROJECT_ROOT / "Dockerfile").read_text()
+        compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+        dockerfile = (PROJECT_ROOT / "Dockerfile").read_text(encoding="utf-8")
 
         assert compose["services"]["app"]["command"].startswith("uvicorn app.main:app ")
         assert 'CMD ["uvicorn", "app.main:app"' in dockerfile
 
+    def test_app_main_app_is_the_application(self) -> None:
+        code = "from fastapi import FastAPI; from app.main import app; assert type(app) is FastAPI"
+
+        subprocess.run([sys.executable, "-c", code], env=server_environment(), check=True)
+
 
 class TestVersioningStrategy:
     def test_v1_lives_under_api_v1_and_v2_does_not_exist_yet(self, make_app: MakeApp) -> None:
-        paths = {route.path or "" for route in iter_route_contexts(make_app().routes)}
+        versioned = {path for path in paths(make_app()) if path.startswith("/api/")}
 
-        versioned = {path for path in paths if path.startswith("/api/")}
         assert {
             "/api/v1/health/live",
             "/api/v1/health/ready",
@@ -59,30 +164,75 @@ class TestVersioningStrategy:
 
 
 class TestStandardizedErrorEnvelope:
-    @pytest.mark.parametrize(
-        ("method", "path", "status", "code"),
-        [
-            ("GET", "/api/v1/nowhere", 404, "not_found"),
-            ("POST", "/api/v1/users", 422, "validation_error"),
-            ("GET", "/api/v1/users/me", 401, "unauthorized"),
-        ],
-    )
-    async def test_errors_are_the_envelope_with_the_id_of_the_header(
-        self, client: AsyncClient, method: str, path: str, status: int, code: str
-    ) -> None:
-        answer = await client.request(method, path)
-
-        assert answer.status_code == status
+    def check(self, answer: Response) -> None:
+        assert set(answer.json()) == {"error"}
         error = answer.json()["error"]
         assert set(error) == {"code", "message", "request_id", "details"}
-        assert error["code"] == code
+        assert error["code"] == CODES.get(answer.status_code, error["code"])
+        assert isinstance(error["message"], str)
         assert error["request_id"] == answer.headers["X-Request-ID"]
         assert isinstance(error["details"], dict)
 
+    @pytest.mark.parametrize("call", ERRORS)
+    async def test_every_error_is_the_envelope_with_the_id_of_the_header(
+        self, client: AsyncClient, ada: User, call: Call
+    ) -> None:
+        self.check(await call.send(client, ada))
+
+    async def test_401_keeps_its_challenge(self, client: AsyncClient) -> None:
+        answer = await client.get("/api/v1/users/me")
+
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    async def test_429_is_the_envelope_too(
+        self, make_app: MakeApp, any_redis_url: str, redis_client: object
+    ) -> None:
+        app = make_app(redis_url=any_redis_url, rate_limit_enabled=True, rate_limit_requests=1)
+
+        async with client_for(app) as client:
+            await client.get("/api/v1/users/me")
+            refused = await client.get("/api/v1/users/me")
+        await app.state.redis.aclose()
+
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+        self.check(refused)
+
 
 class TestOptionalHardeningIsOptIn:
-    async def test_nothing_needs_redis(self, client: AsyncClient) -> None:
-        assert (await client.get("/api/v1/health/ready")).json()["checks"] == {"db": "ok"}
+    def test_everything_is_off_by_default(self, make_app: MakeApp) -> None:
+        state = make_app().state
+
+        assert isinstance(state.rate_limiter, NullRateLimiter)
+        assert isinstance(state.cache, NullCache)
+        assert isinstance(state.user_cache, NullCache)
+        assert isinstance(state.telemetry, NullTelemetry)
+        assert state.redis is None
+
+    async def test_nothing_needs_redis(self, client: AsyncClient, ada: User) -> None:
+        ready = await client.get("/api/v1/health/ready")
+        answer = await client.get("/api/v1/users/me", headers=headers_of(ada))
+
+        assert ready.json() == {"status": "ok", "checks": {"db": "ok"}}
+        assert answer.status_code == 200
+        assert not RATE_LIMIT_HEADERS & set(answer.headers)
+
+    @pytest.mark.parametrize("away", [refusing_server, silent_server])
+    async def test_with_redis_away_everything_is_answered_as_if_it_were_off(
+        self, make_app: MakeApp, ada: User, away: RedisServer
+    ) -> None:
+        async with away() as url, client_for(make_app(redis_url=url, **EVERYTHING_ON)) as client:
+            ready = await client.get("/api/v1/health/ready")
+            login = await client.post(
+                "/auth/login", data={"username": ada.email, "password": PASSWORD}
+            )
+            path = f"/api/v1/users/{ada.id}"
+            answers = [await client.get(path, headers=headers_of(ada)) for _ in range(3)]
+
+        assert (ready.status_code, ready.json()["checks"]["redis"]) == (200, "error")
+        assert login.status_code == 200
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        assert {answer.json()["email"] for answer in answers} == {ada.email}
+        assert not RATE_LIMIT_HEADERS & set(answers[-1].headers)
 
 
 class TestTestsStayHermetic:
@@ -103,3 +253,16 @@ class TestTestsStayHermetic:
         )
 
         assert done.stdout.strip() == "None"
+
+    def test_no_setting_of_the_shell_reaches_a_test(self) -> None:
+        names = {name.upper() for name in Settings.model_fields}
+
+        assert {name: os.environ[name] for name in names & os.environ.keys()} == {"APP_ENV": "test"}
+        assert (get_settings().database_url, get_settings().redis_url) == (None, None)
+
+    def test_ci_opts_into_postgresql_and_redis_by_environment(self) -> None:
+        workflow = PROJECT_ROOT / ".github" / "workflows" / "ci.yml"
+        job = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]["test"]
+
+        assert {"DATABASE_URL", "REDIS_URL"} <= job["env"].keys()
+        assert {"postgres", "redis"} <= job["services"].keys()

@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.auth.dependencies import require_roles
+from app.auth.dependencies import AdminUser, require_roles
 from app.auth.password import hash_password
 from app.core.app_factory import create_app
 from app.core.resources import lifespan
@@ -176,6 +176,17 @@ class TestHashUpgrade:
         assert renewed.startswith(live)
         assert user.hashed_password == renewed
 
+    async def test_registration_makes_it_as_the_settings_say(
+        self, make_app: MakeApp, db: AsyncSession
+    ) -> None:
+        new = {"email": "ada@example.com", "password": PASSWORD}
+        async with client_for(make_app(password_hash_rounds=5)) as client:
+            assert (await client.post("/api/v1/users", json=new)).status_code == 201
+
+        user = await UserRepository(db).get_by_email("ada@example.com")
+        assert user is not None
+        assert user.hashed_password.startswith("$2b$05$")
+
     @pytest.mark.parametrize("is_active", [True, False])
     async def test_failed_login_leaves_the_hash_alone(
         self, make_app: MakeApp, make_user: MakeUser, db: AsyncSession, is_active: bool
@@ -320,8 +331,8 @@ class TestRequireRoles:
     async def client(self, engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
         app = app_on(engine)
 
-        @app.get("/reports", dependencies=[Depends(require_roles("admin"))])
-        async def read_reports() -> str:
+        @app.get("/reports")
+        async def read_reports(caller: AdminUser) -> str:
             return "secret figures"
 
         @app.get("/vault", dependencies=[Depends(require_roles("admin", "auditor"))])

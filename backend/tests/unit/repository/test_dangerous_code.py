@@ -31,6 +31,12 @@ FORBIDDEN = {
     "fills templates": {"jinja2", "mako", "chameleon", "string.Template"},
     "touches memory": {"ctypes", "cffi"},
 }  # fmt: skip
+# What of that there is all the same.
+ALLOWED = {
+    "runs code": {
+        "models/__init__.py": {"importlib.import_module"}  # the files beside it, by their names
+    }
+}
 # All cryptography and all dice, and where they are.
 INVENTORY = {
     "auth/jwt.py": {"jwt"},
@@ -90,7 +96,7 @@ def files_with(look: Callable[[Path], frozenset[str]], things: set[str]) -> dict
 
 @pytest.mark.parametrize("danger", FORBIDDEN)
 def test_nothing_in_the_application(danger: str) -> None:
-    assert files_with(uses, FORBIDDEN[danger]) == {}
+    assert files_with(uses, FORBIDDEN[danger]) == ALLOWED.get(danger, {})
 
 
 def test_cryptography_is_that_of_the_inventory() -> None:

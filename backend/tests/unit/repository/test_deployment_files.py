@@ -297,6 +297,7 @@ WORKFLOWS = sorted(
 )
 # The one job that may write, and what for.
 MAY_WRITE = {"sbom": {"contents": "write"}}
+TAKES_LONG = {"proofs": 30, "newest": 30, "lowest": 30, "full": 120}  # minutes
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -341,7 +342,8 @@ class TestEveryWorkflow:
         assert "secrets." not in read(name)
 
     def test_every_job_ends_some_time(self, name: str) -> None:
-        assert all(job["timeout-minutes"] <= 15 for job in self.jobs(name).values())
+        for job, options in self.jobs(name).items():
+            assert options["timeout-minutes"] <= TAKES_LONG.get(job, 15)
 
 
 class TestWorkflow:
@@ -408,6 +410,40 @@ class TestWorkflow:
 
         assert checkout["with"]["fetch-depth"] == 0
         assert self.steps("repository") == ["make lint-repo"]
+
+    def test_what_takes_long_is_done_in_part_on_each_push_as_the_gate_does_it(self) -> None:
+        gate = re.findall(r"^bare .*(make (?!test).*)$", read(".ci/run"), re.MULTILINE)
+        steps = {step for step in self.steps("proofs") if step.startswith("make ")}
+
+        assert len(gate) >= 5
+        assert steps == {*gate, "make docs-check", "make browser"}
+
+
+class TestWeekly:
+    NAME = ".github/workflows/weekly.yml"
+
+    def steps(self, job: str) -> list[str]:
+        return [step["run"] for step in load(self.NAME)["jobs"][job]["steps"] if "run" in step]
+
+    def test_what_is_done_in_part_on_each_push_is_done_in_full(self) -> None:
+        targets: list[str] = load(self.NAME)["jobs"]["full"]["strategy"]["matrix"]["target"]
+        parts = re.findall(r"run: make (\S+) args=\"?--quick", read(TestWorkflow.NAME))
+
+        assert set(targets) == {*parts, "leaks", "mutants"}
+        assert self.steps("full")[-1] == 'make "$TARGET"'
+        assert all(f"\n{target}:" in read("Makefile") for target in targets)
+
+    def test_the_tests_run_on_the_newest_and_on_the_oldest_versions(self) -> None:
+        oldest = load(self.NAME)["jobs"]["lowest"]["steps"][1]["with"]["python-version"]
+
+        assert self.steps("newest") == [
+            "make lock",
+            "git diff --stat -- requirements",
+            "make lint",
+            "make test-all",
+        ]
+        assert self.steps("lowest") == ["make test-lowest"]
+        assert oldest == "3.11"
 
 
 class TestAudit:
