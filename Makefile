@@ -16,7 +16,7 @@ ALEMBIC = -m alembic -c backend/alembic.ini
 
 export PYTHONPATH := backend
 
-.PHONY: help run test test-all lint lint-repo fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench attack proxy-profile chaos leaks fuzz mutants lock audit sbom
+.PHONY: help run test test-all lint lint-repo fmt precommit up down logs db-upgrade db-revision db-downgrade superuser check bench attack proxy-profile chaos leaks fuzz mutants verify export-logs test-lowest docs-check browser lock audit sbom
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sort | sed 's/:.*## /\t/' | expand -t 16
@@ -30,8 +30,11 @@ test: ## Run the tests, on every core (args="-k login" for some of them, args="-
 test-all: ## Run those too that start processes or wait for real time-outs
 	@$(DEV) -m pytest -n auto $(args)
 
+test-lowest: ## Run the tests on the oldest versions that pyproject.toml allows (makes .venv-lowest)
+	@$(DEV) scripts/lowest.py $(args)
+
 lint: ## Check format, imports, types and layers; changes nothing
-	@$(DEV) -m black --check --quiet backend scripts && "$$py" -m isort --check-only --quiet backend scripts \
+	@$(DEV) -m black --check backend scripts && "$$py" -m isort --check-only backend scripts \
 		&& "$$py" -m ruff check --quiet backend scripts && "$$py" -m mypy && "$${py%/*}/lint-imports" --no-cache
 
 lint-repo: ## Check workflows, Dockerfile, Compose file and shell scripts, and look for secrets in all of git
@@ -56,6 +59,7 @@ db-upgrade: ## Migrate the database to the newest revision
 	@$(RUN) $(ALEMBIC) upgrade head
 
 db-revision: ## Write a migration from the models (msg="add orders")
+	@test -n "$(strip $(msg))" || { echo 'A revision needs a name: make db-revision msg="add orders"' >&2; exit 1; }
 	@$(RUN) $(ALEMBIC) revision --autogenerate -m "$(msg)"
 
 db-downgrade: ## Undo the last migration
@@ -87,6 +91,18 @@ fuzz: ## Look for the request that nobody has thought of (args=--quick, args="--
 
 mutants: ## Change the code in one place at a time and look whether a test notices (args="auth/jwt.py")
 	@$(DEV) -m scripts.mutants $(args)
+
+verify: ## Ask a running deployment for what clients rely on (URL=https://api.example.com, args="--docs off")
+	@$(RUN) scripts/verify.py "$(URL)" $(args)
+
+export-logs: ## Choose records of a log, as JSON lines or CSV (args="app.log --status 5xx --csv", args=--help)
+	@$(RUN) scripts/export_logs.py $(args)
+
+docs-check: ## Look up every name in the documents, run their commands on a fresh clone, follow the recipe (args=--whole)
+	@$(DEV) -m scripts.docs_check $(args)
+
+browser: ## Log in on /docs in a real Chromium and call the API (args="--picture backend/docs/images/docs.png" for the README)
+	@$(DEV) -m scripts.browser $(args)
 
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(DEV) scripts/lock.py

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from app.core.config import LOCAL_JWT_SECRET, Settings
-from scripts.bench.ablation import measure_ablation
+from scripts.bench.ablation import USER_CACHE, measure_ablation
 from scripts.bench.compare import Scenario, compare
 from scripts.bench.load import Request
 from scripts.bench.process import measure_flood, measure_memory, measure_start
@@ -43,11 +43,7 @@ SERVERS = {
         "RATE_LIMIT_ENABLED": "true",
         "RATE_LIMIT_REQUESTS": NEVER,
     },
-    "user cache": {
-        "REDIS_URL": REDIS_URL,
-        "CACHE_ENABLED": "true",
-        "AUTH_USER_CACHE_ENABLED": "true",
-    },
+    "user cache": USER_CACHE,
 }
 
 
@@ -64,7 +60,7 @@ def scenarios(account: Account) -> list[Scenario]:
         Scenario("who am I, user cache on", "user cache", me, me, floor=0.50, goal=0.75),
         Scenario("who am I, rate limit on", "rate limit", me, me, floor=0.30, goal=0.45),
         Scenario("own id, cache on", "cache", own, me),
-        Scenario("login, 8 clients", "template", login, login, clients=8),
+        Scenario("login, 8 clients", "template", login, login, clients=8, least_seconds=4),
     ]
 
 
@@ -117,13 +113,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8, help="A B A B: so many pairs")
     parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
     parser.add_argument("--quick", action="store_true", help="who am I only, against the budget")
-    parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--only", default="", help="what has this in its name")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.ablation:
-            asyncio.run(measure_ablation(Path(folder), options.rounds, options.seconds))
+            asyncio.run(
+                measure_ablation(Path(folder), options.rounds, options.seconds, options.only)
+            )
             return 0
         return asyncio.run(bench(Path(folder), options))
 

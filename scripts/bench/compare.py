@@ -29,6 +29,7 @@ class Scenario:
     goal: float = 0
     tail: float = 0
     budget: float = 0
+    least_seconds: float = 0  # of load, so that even the slowest has some answers
 
 
 @dataclass
@@ -91,7 +92,8 @@ async def play(pair: Pair, servers: dict[str, Server], seconds: float, number: i
     ]
     for side, server, request in reversed(halves) if number % 2 else halves:
         before = cpu_seconds(server.process.pid)
-        taken = await load(server.port, request, scenario.clients, seconds)
+        long_enough = max(seconds, scenario.least_seconds)
+        taken = await load(server.port, request, scenario.clients, long_enough)
         if taken.failed:
             raise SystemExit(f"{scenario.name}: {taken.failed} of {taken.requests} failed")
         if number >= 0:

@@ -1,18 +1,22 @@
 """The template with one of its optimisations undone, named by WITHOUT: what each of them gives, by ``--ablation``."""
 
+import gc
 import os
 from collections.abc import Callable
 from uuid import uuid4
 
 from fastapi.routing import APIRoute
+from redis.asyncio import ConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util.queue import AsyncAdaptedQueue
 from starlette.routing import Match
 from starlette.types import Scope
 
 from app.auth import jwt
-from app.core import app_factory, logging
+from app.core import app_factory, logging, redis
 from app.core.middleware import request_id
 from app.core.routing import StrictRoute
+from app.db.pool import FairPool
 from app.db.prepared import PreparedSelect, Row
 
 
@@ -32,6 +36,7 @@ def undo(owner: object, name: str, value: object) -> Callable[[], None]:
     return lambda: setattr(owner, name, value)
 
 
+LEAN_REDIS = "Redis pool without figures, user cache on"
 each_time = jwt._verified.__wrapped__  # noqa: SLF001  what it remembers is what is undone
 OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "prepared select for the caller": undo(PreparedSelect, "one", one_on_the_session),
@@ -41,9 +46,14 @@ OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "path looked at first": undo(StrictRoute, "matches", matches_as_fastapi),
     "log lines gathered": undo(logging, "GATHER_SECONDS", 0.0),
     "request id without a system call": undo(request_id, "fresh_id", lambda: str(uuid4())),
+    "OpenTelemetry off": undo(app_factory, "OPENTELEMETRY", None),
+    "pool in the order of asking": undo(FairPool, "_queue_class", AsyncAdaptedQueue),
+    "what stays out of the collector's sight": undo(gc, "freeze", lambda: None),
+    LEAN_REDIS: undo(redis, "LeanPool", ConnectionPool),
 }
 
+app = None
 if name := os.environ.get("WITHOUT"):
     OPTIMISATIONS[name]()
-
-app = app_factory.create_app() if name else None
+    app = app_factory.create_app()
+    gc.freeze()

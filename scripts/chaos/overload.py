@@ -130,11 +130,14 @@ def judge(run: Run, rounds: list[Round]) -> None:
         kept=goodput >= at_least,
         baseline=f"{median(one.peak.rate for one in rounds):.0f} a second",
     )
+    # On a machine on which an answer takes longer than that, a refusal may take as long as an answer at the peak.
+    answer_ms = 1000 * CLIENTS / median(one.peak.rate for one in rounds)
     report.at_most(
         f"{name}: refused within, p95",
-        run.size(REFUSAL_MS, QUICK_REFUSAL_MS),
+        max(run.size(REFUSAL_MS, QUICK_REFUSAL_MS), answer_ms),
         percentile([answer.seconds * 1000 for answer in refused], 95),
         "ms",
+        answer_ms,
     )
     silent = sum(not answer.header("retry-after") for answer in refused)
     report.exactly(f"{name}: refusals without Retry-After", 0, silent)

@@ -23,6 +23,9 @@ QUICK_ADDED_P99_MS, QUICK_SLOWEST_TIMES = 50.0, 2
 HEALTHY_TIMES = 2.0
 BEFORE_OPEN_SECONDS = 0.5
 SLOW_SECONDS, SLOW_COMMANDS = 0.08, 5  # within the budget of 100 ms, five times in a request
+BUDGET_MS = (
+    120.0  # taken in twenty steps of the event loop, each of which may be a millisecond late
+)
 FLAP_SECONDS = 3
 QUICK_REPLIES = ("OOM",)
 
@@ -94,7 +97,7 @@ async def slow(stage: Stage) -> None:
     stage.run.report.exactly(
         f"{name}: other than 200 in {len(pairs):,} requests", 0, odd_answers(pairs)
     )
-    limit = SLOW_COMMANDS * 100.0
+    limit = SLOW_COMMANDS * BUDGET_MS
     judge_slowest(stage.run, f"{name}: slowest request, added", pairs, limit)
 
 
@@ -106,9 +109,10 @@ async def reply(stage: Stage, name: str) -> None:
     records = stage.records() - before
     await stage.proxy.forward()
     odd, back = odd_answers(pairs), await stage.seconds_until_used()
+    logged = "changes logged" if name in UNDECIDED else "1 logged"
     stage.run.report.row(
         f"Redis answers {name}: {len(pairs):,} requests",
-        f"all 200, 1 logged, back in {BACK_SECONDS:g} s",
+        f"all 200, {logged}, back in {BACK_SECONDS:g} s",
         f"{odd} other than 200, {records} logged, back in {back:.1f} s",
         kept=odd == 0 and (records == 1 or name in UNDECIDED) and back <= BACK_SECONDS,
     )

@@ -1,0 +1,1 @@
+"""The pages of the application in a real browser."""

@@ -1,0 +1,1 @@
+"""Holds the documents against the repository: names exist, commands run, recipes can be followed."""
