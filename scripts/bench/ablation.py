@@ -1,17 +1,20 @@
 """What each optimisation gives: the template as it is and without one of them, in turns."""
 
 import os
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from statistics import median
 
 from scripts.bench.compare import CLIENTS
 from scripts.bench.load import Request, load
-from scripts.bench.without import LEAN_REDIS, OPTIMISATIONS
+from scripts.bench.without import BEHIND_100, LEAN_REDIS, OPTIMISATIONS
 from scripts.harness.cpu import cpu_seconds
 from scripts.harness.server import ROOT, Server, serving, variables
 from scripts.harness.services import REDIS_URL, create_accounts, throwaway_database
 
 USER_CACHE = {"REDIS_URL": REDIS_URL, "CACHE_ENABLED": "true", "AUTH_USER_CACHE_ENABLED": "true"}
+CHANGES = {BEHIND_100: {"OTHER_ROUTES": "100"}, LEAN_REDIS: USER_CACHE}
+WARM_UP_SECONDS = 1
 
 
 async def measure_ablation(folder: Path, rounds: int, seconds: float, only: str) -> None:
@@ -19,36 +22,45 @@ async def measure_ablation(folder: Path, rounds: int, seconds: float, only: str)
     async with throwaway_database("ablation") as url:
         [account] = await create_accounts(url, "bench@example.com")
         me = Request("GET", "/api/v1/users/me", [("Authorization", f"Bearer {account.token}")])
-        print(f"{'who am I, with it against without it':44}{'requests/s':>12}{'CPU':>8}{'p99':>8}")
+        print(f"{'who am I, with it against without it':48}{'requests/s':>12}{'CPU':>8}{'p99':>8}")
         for name in (name for name in OPTIMISATIONS if only in name):
-            async with (
-                serving(folder, environment(url, name)) as whole,
-                serving(folder, changed(url, name), app="scripts.bench.without:app") as less,
-            ):
-                pairs = [await pair(whole, less, me, seconds) for _ in range(rounds + 1)][1:]
+            pairs = []
+            for number in range(rounds):
+                whole = environment(url, name)
+                async with (
+                    started(folder, whole) as ours,
+                    started(folder, whole | {"WITHOUT": name}) as theirs,
+                ):
+                    pairs.append(await pair(ours, theirs, me, seconds, swapped=number % 2 == 0))
             rate, cpu, p99 = (median(ratios) for ratios in zip(*pairs, strict=True))
-            print(f"{name:44}{rate:12.2f}{cpu:8.2f}{p99:8.2f}", flush=True)
+            print(f"{name:48}{rate:12.2f}{cpu:8.2f}{p99:8.2f}", flush=True)
 
 
 def environment(url: str, name: str) -> dict[str, str]:
-    return variables(url, **(USER_CACHE if name == LEAN_REDIS else {}))
-
-
-def changed(url: str, name: str) -> dict[str, str]:
     path = os.pathsep.join(map(str, (ROOT / "backend", ROOT)))
-    return {**environment(url, name), "WITHOUT": name, "PYTHONPATH": path}
+    return variables(url, **CHANGES.get(name, {}), PYTHONPATH=path)
 
 
-async def pair(whole: Server, less: Server, me: Request, seconds: float) -> tuple[float, ...]:
-    """Of one round: requests a second, CPU time and p99 with it, as multiples of those without it."""
-    taken, cpu = [], []
-    for server in (whole, less):
-        before = cpu_seconds(server.process.pid)
-        taken.append(await load(server.port, me, CLIENTS, seconds))
-        cpu.append((cpu_seconds(server.process.pid) - before) / taken[-1].requests)
-    ours, theirs = taken
-    return (
-        ours.per_second / theirs.per_second,
-        cpu[0] / cpu[1] if cpu[1] else 1.0,
-        ours.p99_ms / theirs.p99_ms,
-    )
+def started(folder: Path, chosen: dict[str, str]) -> AbstractAsyncContextManager[Server]:
+    """In processes of each round's own: two processes of the very same code differ by hundredths all their life."""
+    return serving(folder, chosen, "--factory", app="scripts.bench.without:build")
+
+
+async def pair(
+    ours: Server, theirs: Server, me: Request, seconds: float, *, swapped: bool
+) -> tuple[float, ...]:
+    """What ``taken`` says of ours, as multiples of theirs. Whoever comes second finds the machine awake."""
+    if swapped:
+        other, it = await taken(theirs, me, seconds), await taken(ours, me, seconds)
+    else:
+        it, other = await taken(ours, me, seconds), await taken(theirs, me, seconds)
+    return tuple(figure / without for figure, without in zip(it, other, strict=True))
+
+
+async def taken(server: Server, me: Request, seconds: float) -> tuple[float, float, float]:
+    """Requests a second, processor time of a request, and p99, of a server that is warm."""
+    await load(server.port, me, CLIENTS, WARM_UP_SECONDS)
+    before = cpu_seconds(server.process.pid)
+    measured = await load(server.port, me, CLIENTS, seconds)
+    used = cpu_seconds(server.process.pid) - before
+    return measured.per_second, used / measured.requests, measured.p99_ms

@@ -1,10 +1,10 @@
-"""The template with one of its optimisations undone, named by WITHOUT: what each of them gives, by ``--ablation``."""
+"""The template with one of its optimisations undone: what each of them gives, by ``--ablation``."""
 
 import gc
 import os
 from collections.abc import Callable
-from uuid import uuid4
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from redis.asyncio import ConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,7 +14,6 @@ from starlette.types import Scope
 
 from app.auth import jwt
 from app.core import app_factory, logging, redis
-from app.core.middleware import request_id
 from app.core.routing import StrictRoute
 from app.db.pool import FairPool
 from app.db.prepared import PreparedSelect, Row
@@ -36,24 +35,32 @@ def undo(owner: object, name: str, value: object) -> Callable[[], None]:
     return lambda: setattr(owner, name, value)
 
 
+BEHIND_100 = "path looked at first, behind 100 other routes"
 LEAN_REDIS = "Redis pool without figures, user cache on"
 each_time = jwt._verified.__wrapped__  # noqa: SLF001  what it remembers is what is undone
 OPTIMISATIONS: dict[str, Callable[[], None]] = {
+    "nothing (how far the figures can be trusted)": lambda: None,
     "prepared select for the caller": undo(PreparedSelect, "one", one_on_the_session),
     "token verified once": undo(jwt, "_verified", each_time),
     "unused session not closed": undo(AsyncSession, "in_transaction", lambda self: True),
     "routes in one flat list": undo(app_factory, "flatten", lambda app: None),
-    "path looked at first": undo(StrictRoute, "matches", matches_as_fastapi),
+    BEHIND_100: undo(StrictRoute, "matches", matches_as_fastapi),
     "log lines gathered": undo(logging, "GATHER_SECONDS", 0.0),
-    "request id without a system call": undo(request_id, "fresh_id", lambda: str(uuid4())),
     "OpenTelemetry off": undo(app_factory, "OPENTELEMETRY", None),
     "pool in the order of asking": undo(FairPool, "_queue_class", AsyncAdaptedQueue),
     "what stays out of the collector's sight": undo(gc, "freeze", lambda: None),
     LEAN_REDIS: undo(redis, "LeanPool", ConnectionPool),
 }
 
-app = None
-if name := os.environ.get("WITHOUT"):
-    OPTIMISATIONS[name]()
+
+def build() -> FastAPI:
+    """The application that WITHOUT and OTHER_ROUTES ask for; the other routes are asked before those of the template."""
+    if undone := os.environ.get("WITHOUT"):
+        OPTIMISATIONS[undone]()
     app = app_factory.create_app()
+    app.router.routes[:0] = [
+        StrictRoute(f"/api/v1/things{number}/{{thing_id}}", lambda thing_id: thing_id)
+        for number in range(int(os.environ.get("OTHER_ROUTES", "0")))
+    ]
     gc.freeze()
+    return app

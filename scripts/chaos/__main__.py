@@ -6,11 +6,14 @@ what an idle run of the same minute took; ends with code 1 when a promise was mi
 
 import argparse
 import asyncio
+import gc
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+import uvloop
 
 from scripts.chaos import (
     cost,
@@ -52,40 +55,51 @@ SECTIONS: dict[str, Section] = {
     "migrations": migrations.measure,
     "cost": cost.measure,
 }
+# Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
+ON_UVLOOP = {"overload"}
+# A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
+NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section
 
 
-async def measure(run: Run, sections: list[str]) -> None:
-    for name in sections:
-        started = time.monotonic()
-        print(f"\n== {name}", flush=True)
-        try:
-            async with asyncio.timeout(GIVE_UP_SECONDS) as limit:
-                await SECTIONS[name](run)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise SystemExit(f"{name} was not done within {GIVE_UP_SECONDS} s.") from None
-        print(f"   {time.monotonic() - started:.0f} s", flush=True)
+def measure(run: Run, name: str) -> None:
+    started = time.monotonic()
+    print(f"\n== {name}", flush=True)
+    gc.collect()
+    start_loop = uvloop.run if name in ON_UVLOOP else asyncio.run
+    start_loop(in_time(run, name))
+    print(f"   {time.monotonic() - started:.0f} s", flush=True)
+
+
+async def in_time(run: Run, name: str) -> None:
+    try:
+        async with asyncio.timeout(GIVE_UP_SECONDS) as limit:
+            await SECTIONS[name](run)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise SystemExit(f"{name} was not done within {GIVE_UP_SECONDS} s.") from None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make chaos", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the fast subset, within 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="the fast subset, about 5 minutes")
     parser.add_argument(
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS)
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="end with the table for the documents"
+        "--markdown", action="store_true", help="end with the tables for the documents"
     )
     options = parser.parse_args()
-    report = Report()
+    gc.set_threshold(*gc.get_threshold()[:2], NO_FULL_COLLECTION)
+    reports = {name: Report() for name in SECTIONS if name in (options.only or SECTIONS)}
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), report, options.quick)
-        asyncio.run(measure(run, [name for name in SECTIONS if name in (options.only or SECTIONS)]))
+        for name, report in reports.items():
+            measure(Run(Path(folder), report, options.quick), name)
     if options.markdown:
-        print(f"\n{report.markdown()}")
-    return report.exit_code()
+        for name, report in reports.items():
+            print(f"\n### `{name}`\n\n{report.markdown()}")
+    return max(report.exit_code() for report in reports.values())
 
 
 if __name__ == "__main__":

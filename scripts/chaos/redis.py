@@ -70,10 +70,11 @@ async def fault(stage: Stage, name: str, break_it: Break) -> None:
     async with asyncio.TaskGroup() as group:
         load = stage.load(group, total)
         await load.answered(total * 3 // 10)
-        records, broken = stage.records(), perf_counter()
+        records = await stage.records()
+        broken = perf_counter()
         await begin(break_it)
         await load.answered(total * 7 // 10)
-        records, mended = stage.records() - records, perf_counter()
+        records, mended = await stage.records() - records, perf_counter()
         await stage.proxy.forward()
         back = await stage.seconds_until_used()
     during = [
@@ -103,10 +104,10 @@ async def slow(stage: Stage) -> None:
 
 async def reply(stage: Stage, name: str) -> None:
     """Redis is there and answers nothing useful: one row for each way of it."""
-    before = stage.records()
+    before = await stage.records()
     REPLIES[name](stage.proxy)
     pairs = await stage.requests(stage.run.size(1_000, 300))
-    records = stage.records() - before
+    records = await stage.records() - before
     await stage.proxy.forward()
     odd, back = odd_answers(pairs), await stage.seconds_until_used()
     logged = "changes logged" if name in UNDECIDED else "1 logged"
@@ -120,7 +121,7 @@ async def reply(stage: Stage, name: str) -> None:
 
 async def flapping(stage: Stage) -> None:
     """Redis changes every three seconds: refuses, is back, hangs, is back."""
-    run, proxy, before = stage.run, stage.proxy, stage.records()
+    run, proxy, before = stage.run, stage.proxy, await stage.records()
     changes = run.size(20, 4)
     async with asyncio.TaskGroup() as group:
         load = stage.load(group, requests=1_000_000)
@@ -129,7 +130,7 @@ async def flapping(stage: Stage) -> None:
             await begin(step)
             await asyncio.sleep(FLAP_SECONDS)
         await load.stop()
-    records = stage.records() - before
+    records = await stage.records() - before
     name = f"Redis flaps for {changes * FLAP_SECONDS} s"
     run.report.exactly(
         f"{name}: other than 200 in {len(load.pairs):,} requests", 0, odd_answers(load.pairs)

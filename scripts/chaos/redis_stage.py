@@ -20,6 +20,7 @@ from scripts.harness.services import REDIS_URL, Account, create_accounts, throwa
 
 REDIS_PORT = 6379
 ASK_AGAIN_SECONDS = 0.02
+WRITTEN_SECONDS = 0.2
 PATIENCE_SECONDS = 15
 
 
@@ -48,8 +49,9 @@ class Stage:
             load = self.load(group, number)
         return load.pairs
 
-    def records(self) -> int:
-        """How often the circuit breaker has logged a change."""
+    async def records(self) -> int:
+        """How often the circuit breaker has logged a change. What the server logs now, it writes a little later."""
+        await asyncio.sleep(WRITTEN_SECONDS)
         text = self.on.text
         return text.count('"dependency_degraded"') + text.count('"dependency_recovered"')
 

@@ -1,8 +1,7 @@
 """Every response carries X-Request-ID, and whatever happens in between knows it."""
 
 import re
-from random import getrandbits
-from uuid import UUID
+from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,7 +22,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = incoming_id(scope) or fresh_id()
+        request_id = incoming_id(scope) or str(uuid4())
         header = (HEADER, request_id.encode("ascii"))
 
         async def send_with_id(message: Message) -> None:
@@ -39,11 +38,6 @@ class RequestIdMiddleware:
             await self.app(scope, receive, send_with_id)
         finally:
             request_id_var.reset(token)
-
-
-def fresh_id() -> str:
-    """A random UUID. It need not be hard to guess, so it costs no system call."""
-    return str(UUID(int=getrandbits(128), version=4))
 
 
 def incoming_id(scope: Scope) -> str | None:

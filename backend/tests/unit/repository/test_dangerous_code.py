@@ -41,9 +41,6 @@ ALLOWED = {
 INVENTORY = {
     "auth/jwt.py": {"jwt"},
     "auth/password.py": {"passlib"},
-    "core/middleware/request_id.py": {
-        "random.getrandbits"
-    },  # an id to find a request by, no secret
     "core/rate_limit/redis.py": {"hashlib.blake2b"},  # short names of keys, no secrets
     "core/telemetry/log.py": {"random.random"},  # which records are sampled
 }
