@@ -46,9 +46,10 @@ def free_port() -> int:
 
 
 def variables(database_url: str, **changes: str) -> dict[str, str]:
-    """The environment of a server: nothing of the caller's but PATH, cheap hashes, no drain time."""
+    """The environment of a server: that of the image, nothing of the caller's but PATH, cheap hashes, no drain time."""
     return {
         "PATH": os.environ.get("PATH", ""),
+        "MALLOC_ARENA_MAX": "1",
         "PYTHONPATH": str(ROOT / "backend"),
         "APP_ENV": "test",
         "DATABASE_URL": database_url,
