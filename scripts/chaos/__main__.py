@@ -56,7 +56,7 @@ SECTIONS: dict[str, Section] = {
     "cost": cost.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
-ON_UVLOOP = {"overload"}
+ON_UVLOOP = {"overload", "log_sink"}
 # A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
 NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section
