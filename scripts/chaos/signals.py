@@ -21,6 +21,7 @@ CLIENTS = 8
 DRAIN_SECONDS = 1
 END_SECONDS = 5
 BETWEEN_SECONDS = 0.3
+JUST_AFTER = 1.1  # times what a start takes
 # A signal that comes before the application listens for it ends the process as it ends any other.
 EARLY_CODES = {0, -SIGTERM, 128 + SIGTERM}
 
@@ -62,7 +63,7 @@ async def under_load(run: Run, url: str, tally: Tally, signals: list[Signals]) -
 
 
 async def while_starting(run: Run, url: str) -> None:
-    """SIGTERM at moments that are spread over the start."""
+    """SIGTERM at moments that are spread over the start, the last one just after it."""
     moments = run.size(15, 3)
     codes, slowest = set(), 0.0
     began = perf_counter()
@@ -72,7 +73,7 @@ async def while_starting(run: Run, url: str) -> None:
         process = await asyncio.create_subprocess_exec(
             *uvicorn(free_port()), env=variables(url), stdout=asyncio.subprocess.DEVNULL
         )
-        await asyncio.sleep(whole * moment / moments)
+        await asyncio.sleep(JUST_AFTER * whole * moment / (moments - 1))
         process.terminate()
         sent = perf_counter()
         codes.add(await process.wait())

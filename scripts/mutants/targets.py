@@ -11,6 +11,7 @@ EDGE = "integration/test_http_edge.py"
 LOGIN = "integration/api/test_auth.py"
 LOGIN_ATTACKS = "integration/api/test_login_attacks.py"
 OVERLOAD = "integration/test_overload.py"
+RATE_LIMIT = "integration/test_rate_limit.py"
 REGISTRATION = "integration/api/test_registration_attacks.py"
 STACK = "unit/core/middleware/test_stack.py"
 TOKENS = "integration/api/test_token_attacks.py"
@@ -28,7 +29,7 @@ ANSWERING = {
     "auth/dependencies.py": [USERS, USER_CACHE, DOCS, LOGIN, TOKENS],
     "auth/emails.py": ["unit/auth/test_emails.py", REGISTRATION],
     "auth/guessable.py": ["unit/auth/test_guessable.py", "unit/auth/test_policy.py"],
-    "auth/identify.py": ["unit/auth/test_identify.py", "integration/test_rate_limit.py"],
+    "auth/identify.py": ["unit/auth/test_identify.py", RATE_LIMIT],
     "auth/jwt.py": ["unit/auth/test_jwt.py", TOKENS],
     "auth/password.py": ["unit/auth/test_password.py", LOGIN_ATTACKS],
     "auth/policy.py": ["unit/auth/test_policy.py", REGISTRATION],
@@ -36,7 +37,7 @@ ANSWERING = {
     "auth/throttle.py": ["integration/test_login_throttle.py"],
     "core/errors.py": ["unit/core/test_errors.py", ENVELOPE],
     "core/exception_handlers.py": ["unit/core/test_exception_handlers.py", ENVELOPE, EDGE],
-    "core/middleware/__init__.py": [STACK, "integration/test_cors.py", OVERLOAD],
+    "core/middleware/__init__.py": [STACK, "integration/test_cors.py", OVERLOAD, RATE_LIMIT],
     "core/middleware/body_limit.py": layer("body_limit", "integration/test_bodies.py", EDGE),
     "core/middleware/concurrency_limit.py": layer("concurrency_limit", OVERLOAD),
     "core/middleware/cors.py": [STACK, "integration/test_cors.py"],

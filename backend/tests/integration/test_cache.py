@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
@@ -37,6 +36,7 @@ from tests.fixtures.cache import (
     silent_server,
 )
 from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.timing import timed
 
 UNKNOWN_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -308,18 +308,15 @@ class TestBrokenRedis:
     ) -> None:
         async with client_for(make_app()) as client:  # none of the fixtures that make Redis patient
             await read(client, admin, ada.id)
-            started = time.perf_counter()
-            expected = await read(client, admin, ada.id)
-            normal = time.perf_counter() - started
+            expected, normal = await timed(read(client, admin, ada.id))
 
         async with server() as url:
             app = make_app(redis_url=url, cache_enabled=True, auth_user_cache_enabled=True)
             times = []
             async with client_for(app) as broken:
                 for _ in range(10):
-                    started = time.perf_counter()
-                    answer = await read(broken, admin, ada.id)
-                    times.append(time.perf_counter() - started)
+                    answer, seconds = await timed(read(broken, admin, ada.id))
+                    times.append(seconds)
                     assert answer.status_code == 200
                     assert answer.json() == expected.json()
             await app.state.redis.aclose()
@@ -339,9 +336,7 @@ class TestBrokenRedis:
     ) -> None:
         async with server() as url:
             app = make_app(redis_url=url, cache_enabled=True)
-            started = time.perf_counter()
-            await committed(app, deactivate, ada.id)
-            took = time.perf_counter() - started
+            _, took = await timed(committed(app, deactivate, ada.id))
             async with client_for(app) as client:
                 answer = await read(client, admin, ada.id)
             await app.state.redis.aclose()

@@ -22,6 +22,7 @@ from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.env import GIVEN_REDIS_URL
 from tests.fixtures.faults import MISBEHAVIOUR, commands_in, listening, saying, silence
 from tests.fixtures.redis import ConnectRedis
+from tests.fixtures.timing import timed
 
 AT_ONCE_SECONDS = 0.5
 REFUSING = "redis://127.0.0.1:1/0"
@@ -44,10 +45,12 @@ async def get(client: Redis) -> object:
 
 
 async def refused_after(gateway: RedisGateway) -> float:
-    started = perf_counter()
-    with pytest.raises(RedisUnavailable):
-        await gateway.run(get)
-    return perf_counter() - started
+    async def refused() -> None:
+        with pytest.raises(RedisUnavailable):
+            await gateway.run(get)
+
+    _, seconds = await timed(refused())
+    return seconds
 
 
 class TestFailures:
