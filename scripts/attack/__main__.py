@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from app.core.config import LOCAL_JWT_SECRET
 from scripts.attack.arena import Arena, Attack, Tally
 from scripts.attack.catalogue import catalogue, table
 from scripts.harness.server import modules_on, serving, variables
@@ -29,7 +30,8 @@ async def arena(
     name = "modules" if modules else "plain"
     alice, bob = await create_accounts(database_url, f"alice@{name}.example", f"bob@{name}.example")
     [admin] = await create_accounts(database_url, f"admin@{name}.example", is_superuser=True)
-    environment = variables(database_url, **(modules_on(REDIS_URL) if modules else {}))
+    modules_if_asked = modules_on(REDIS_URL) if modules else {}
+    environment = variables(database_url, JWT_SECRET_KEY=LOCAL_JWT_SECRET, **modules_if_asked)
     async with serving(folder, environment) as server:
         yield Arena(server, environment, folder, alice, bob, admin, quick=quick)
 

@@ -1,4 +1,4 @@
-"""Where an attack happens: a running server, people with accounts, and a marker that may never be seen again.
+"""Where an attack happens: a running server, people with accounts, and secrets that may never be seen.
 
 An attack is an async function of the arena that is registered with ``@attack`` and opens a fresh connection for
 everything it sends. It has several variants, each inside ``with arena.variant("name"):``, so that a failure names
@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,13 +25,14 @@ from scripts.attack.expect import expect, must
 from scripts.harness.client import PIECE, Answer, Connection, Headers, message
 from scripts.harness.cpu import cpu_seconds
 from scripts.harness.server import Server, serving
-from scripts.harness.services import Account, create_accounts, settings_of
+from scripts.harness.services import PASSWORD, Account, create_accounts, settings_of
 
 TRIES = 5
 LOG_TRIES = 500
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 ERRORS = {"ERROR", "CRITICAL"}
+HASH = "$2b$"
 Run = Callable[["Arena"], Awaitable[None]]
 
 
@@ -108,6 +110,16 @@ class Arena:
     def database_url(self) -> str:
         return self.environment["DATABASE_URL"]
 
+    @cached_property
+    def secrets(self) -> dict[str, str]:
+        """What no answer and no log may show."""
+        return {
+            "marker": self.marker,
+            "password": PASSWORD,
+            "signing key": self.environment["JWT_SECRET_KEY"],
+            "hash of a password": HASH,
+        }
+
     @contextmanager
     def variant(self, name: str) -> Iterator[None]:
         """One way to try it. What goes wrong inside is noted under this name."""
@@ -166,7 +178,8 @@ class Arena:
         """The answer to these bytes, sent until they end or the server answers: it may refuse early."""
         answer = await Connection(self.server.port).exchange(pieces, head=head)
         shown = repr(answer.headers).encode() + answer.body
-        must(self.marker.encode() not in shown, "the answer shows the marker")
+        for what, secret in self.secrets.items():
+            must(secret.encode() not in shown, f"the answer shows the {what}")
         return answer
 
     async def request(
@@ -218,14 +231,18 @@ class Arena:
     # What must be true afterwards.
 
     async def aftermath(self, may_log: str = "") -> None:
-        """Note a failure unless the server answers, and has logged JSON without errors, tracebacks and the marker."""
+        """Note a failure unless the server answers, and has logged JSON without errors, tracebacks and secrets."""
         for connection in self._open:
             connection.close()
         self._open.clear()
         with self._noted("afterwards"):
             await self.settled()
             text = self._new_text()
-            must(self.marker not in text, "the log shows the marker")
+            tokens = {
+                f"token of {who.email}": who.token for who in (self.alice, self.bob, self.admin)
+            }
+            for what, secret in (self.secrets | tokens).items():
+                must(secret not in text, f"the log shows the {what}")
             for line in text.splitlines():
                 judge(json.loads(line), may_log)
 

@@ -44,6 +44,22 @@ NOT_HERE = {
     "A-23": "the right password while throttled: backend/tests/integration/test_login_throttle.py",
     "A-33": "a flood of logins while others are served: a figure under load, `make chaos`",
     "A-61": "slow clients: the proxy holds them off, `make proxy-profile`",
+    "A-81": "Redis refuses, hangs, is slow, answers errors or garbage: `make chaos`, section redis",
+    "A-82": "Redis comes and goes: `make chaos`, section redis",
+    "A-83": "PostgreSQL refuses, hangs, restarts, is full or read-only: `make chaos`, section postgres",
+    "A-84": "every connection to PostgreSQL in slow use: `make chaos`, section postgres",
+    "A-85": "deadlock, and two transactions that cannot both be: backend/tests/integration/test_database_failures.py",
+    "A-86": "clients that hang up at every stage: `make chaos`, section leaks",
+    "A-87": "signals under load, at the start, while migrating: `make chaos`, section signals",
+    "A-88": "clocks that differ: backend/tests/integration/api/test_token_attacks.py; clocks that step: "
+    "backend/tests/unit/repository/test_dangerous_code.py",
+    "A-89": "a log that nobody takes, a full disk: `make chaos`, section log_sink",
+    "A-90": "names that cannot be looked up: `make chaos`, section names",
+    "A-91": "few descriptors, large bodies: `make chaos`, section limits",
+    "A-92": "a schema ahead of the application: `make chaos`, section migrations; there is no earlier release yet",
+    "A-93": "odd .env files, secrets in messages of the start: backend/tests/unit/core/test_config.py",
+    "A-94": "migrators that meet, a migration that is blocked: `make chaos`, section migrations",
+    "A-95": "requests that nobody has thought of: `make fuzz`",
 }
 
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -356,6 +357,51 @@ class TestFailingPostgres:
         await holder.close()
 
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
+
+    @pytest.mark.parametrize(
+        "isolation",
+        ["READ COMMITTED", "REPEATABLE READ"],
+        ids=["deadlock", "no order in which both could be"],
+    )
+    async def test_of_two_transactions_in_each_others_way_one_is_kept_whole_and_one_is_unavailable(
+        self,
+        client: AsyncClient,
+        ada: User,
+        grace: User,
+        database_url: str,
+        isolation: str,
+    ) -> None:
+        app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+        both_have_begun = asyncio.Barrier(2)
+        crosswise = isolation == "READ COMMITTED"
+        rename = text("UPDATE users SET email = :me || email WHERE id = :id")
+
+        @app.get("/rename")
+        async def rename_both(db: DbSession, me: str, first: UUID, last: UUID) -> None:
+            await db.execute(text(f"SET TRANSACTION ISOLATION LEVEL {isolation}"))
+            await db.execute(text("SELECT count(*) FROM users"))
+            if crosswise:
+                await db.execute(rename, {"me": me, "id": first})
+            await both_have_begun.wait()
+            if not crosswise:
+                await db.execute(rename, {"me": me, "id": first})
+            await db.execute(rename, {"me": me, "id": last})
+
+        users = [ada, grace]
+        orders = {"x": users, "y": users[::-1] if crosswise else users}
+        requests = [
+            client.get(f"/rename?me={me}&first={first.id}&last={last.id}")
+            for me, (first, last) in orders.items()
+        ]
+        answers = dict(zip(orders, await asyncio.gather(*requests), strict=True))
+
+        [winner] = [me for me, answer in answers.items() if answer.status_code == 200]
+        [refused] = [answer for me, answer in answers.items() if me != winner]
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+        database = await asyncpg.connect(database_url)
+        emails = await database.fetch("SELECT email FROM users")
+        await database.close()
+        assert {row["email"] for row in emails} == {winner + ada.email, winner + grace.email}
 
     async def test_cancelled_request_gives_its_connection_back(
         self, connect: Connect, database_url: str, ada: User

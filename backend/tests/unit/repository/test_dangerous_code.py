@@ -1,4 +1,5 @@
-"""What the application does not contain: no interpreter, no deserialiser, no client for other hosts, no home-made crypto.
+"""What the application does not contain: no interpreter, no deserialiser, no client for other hosts, no home-made crypto,
+and no durations by a clock that may step.
 
 Whoever needs one of these changes the list here, and then the rows of backend/docs/ASVS.md that rely on it.
 """
@@ -37,6 +38,15 @@ ALLOWED = {
         "models/__init__.py": {"importlib.import_module"}  # the files beside it, by their names
     }
 }
+# The clock on the wall may step back an hour: it makes stamps that others read, and measures nothing.
+STAMPS = {
+    "auth/jwt.py": {"datetime.now", "time.time"},
+    "db/types.py": {
+        "datetime.now",
+        "time.time_ns",
+    },  # the column's default, and what an id begins with
+}
+WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 # All cryptography and all dice, and where they are.
 INVENTORY = {
     "auth/jwt.py": {"jwt"},
@@ -104,6 +114,10 @@ def test_cryptography_is_that_of_the_inventory() -> None:
         assert [name for name in names if not within(name, INVENTORY[path])] == []
 
 
+def test_the_wall_clock_makes_stamps_and_nothing_else() -> None:
+    assert files_with(uses, WALL_CLOCKS) == STAMPS
+
+
 @pytest.mark.parametrize(
     ("code", "thing"),
     [
@@ -114,6 +128,8 @@ def test_cryptography_is_that_of_the_inventory() -> None:
         ("import os\nos.system('x')", "os.system"),
         ("eval('1')", "eval"),
         ("def f():\n    import pickle", "pickle"),
+        ("from time import time", "time.time"),
+        ("from datetime import datetime\ndatetime.now()", "datetime.now"),
     ],
 )
 def test_each_way_of_using_something_is_seen(tmp_path: Path, code: str, thing: str) -> None:
