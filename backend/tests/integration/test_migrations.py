@@ -18,6 +18,8 @@ from app.core.config import PROJECT_ROOT
 from app.db.migrations import build_migration_engine
 from app.db.session import build_engine
 from app.models.user import User
+from scripts.harness.locks import waiting_sessions
+from scripts.harness.until import until
 from tests.fixtures.db import (
     WORKER,
     alembic_config,
@@ -29,6 +31,7 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.server import server_environment
 
 MIGRATORS = 5
+START_SECONDS = 60  # on a busy machine
 ALEMBIC_INI = PROJECT_ROOT / "backend" / "alembic.ini"
 
 
@@ -188,13 +191,21 @@ async def test_a_table_in_use_is_tried_again_until_it_is_free(
 ) -> None:
     await in_transaction(empty_url, ("upgrade", "head"))
     ini = with_one_more(tmp_path, "    op.add_column('users', sa.Column('nickname', sa.Text()))\n")
-    reader = await asyncpg.connect(empty_url)
+    reader, watcher = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
+
+    async def waits() -> bool:
+        return await waiting_sessions(watcher) > 0
+
+    async def waits_no_more() -> bool:
+        return not await waits()
 
     async with reader.transaction():
         await reader.execute("SELECT 1 FROM users")
         migrator = asyncio.create_task(alembic(empty_url, "upgrade", "head", ini=ini))
-        await asyncio.sleep(4)
+        await until(waits, START_SECONDS)
+        await until(waits_no_more, START_SECONDS)
     await reader.close()
+    await watcher.close()
     code, output = await migrator
 
     assert code == 0, output

@@ -164,7 +164,7 @@ class TestRestraint:
             assert redis.connections == 1
 
     async def test_an_open_breaker_asks_nobody(self) -> None:
-        async with listening(silence) as redis, gateway_to(redis.url) as gateway:
+        async with listening(silence) as redis, gateway_to(redis.url, lambda: 0.0) as gateway:
             await refused_after(gateway)
             await refused_after(gateway)
             seen = redis.connections
