@@ -50,3 +50,8 @@ class BaseRepository(Generic[ModelT]):
         self.session.add(row)
         await self.session.flush()
         return row
+
+    async def delete(self, row: ModelT) -> None:
+        """Delete ``row`` now. Raises ``sqlalchemy.exc.IntegrityError`` when another row needs it."""
+        await self.session.delete(row)
+        await self.session.flush()

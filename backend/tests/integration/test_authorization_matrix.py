@@ -9,10 +9,18 @@ from uuid import UUID
 
 import pytest
 from fastapi import Depends, FastAPI, WebSocket
+from httpx2 import AsyncClient
+from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
 
 from app.api.v1.schemas.user import UserPublic
-from app.auth.dependencies import CurrentUser, get_current_user, get_self_or_admin, oauth2_scheme
+from app.auth.dependencies import (
+    AdminUser,
+    CurrentUser,
+    get_current_user,
+    get_self_or_admin,
+    oauth2_scheme,
+)
 from app.auth.jwt import decode_token
 from app.core.errors import Forbidden, NotFound, Unauthorized
 from app.core.resources import AppSettings
@@ -22,7 +30,7 @@ from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures import resource
 from tests.fixtures.authorization import drift, leaves, violations
-from tests.fixtures.callers import Callers
+from tests.fixtures.callers import Callers, send
 from tests.fixtures.fastapi_app import MakeApp
 from tests.fixtures.matrix import (
     DOCUMENT,
@@ -33,11 +41,28 @@ from tests.fixtures.matrix import (
     Route,
     Row,
     as_markdown,
+    read,
 )
+from tests.fixtures.resource import Provocation, Resource
 
 READ_ME = OPERATIONS["v1_users_read_me"]
 READ_USER = OPERATIONS["v1_users_read_user"]
 ROWS = pytest.mark.parametrize("row", MATRIX, ids=lambda row: str(row.route))
+
+# A resource with rows that change and delete: accounts, for admins.
+ACCOUNTS = Resource(
+    routes="""
+        method  path                    operation  sends   anonymous  self  other  admin  deactivated  expired  demoted  returns
+        PATCH   /accounts/{account_id}  -          change  401        403   403    200    401          401      403      UserPublic
+        DELETE  /accounts/{account_id}  -          -       401        403   403    204    401          401      403      -
+
+        returns     fields
+        UserPublic  id email is_active is_superuser created_at updated_at
+    """,
+    sends={"change": lambda: {"is_active": False}},
+    things={"account_id": lambda owner: User(email=f"of.{owner.email}", hashed_password="-")},
+)
+CHANGE, DELETE = read(ACCOUNTS)
 
 Break = Callable[[FastAPI, Callers], None]
 
@@ -73,6 +98,32 @@ def in_front(app: FastAPI, router: Router) -> None:
     """Serve ``router`` instead of what ``app`` has under the same paths."""
     app.include_router(router, include_in_schema=False)
     app.router.routes.insert(0, app.router.routes.pop())
+
+
+class Change(BaseModel):
+    is_active: bool
+
+
+def serves_accounts(app: FastAPI) -> None:
+    router = Router(prefix="/accounts/{account_id}")
+
+    @router.patch("")
+    async def change(
+        account_id: UUID, change: Change, caller: AdminUser, db: DbSession
+    ) -> UserPublic:
+        row = await UserRepository(db).set_active(account_id, change.is_active)
+        if row is None:
+            raise NotFound
+        return UserPublic.model_validate(row)
+
+    @router.delete("", status_code=204)
+    async def delete(account_id: UUID, caller: AdminUser, db: DbSession) -> None:
+        row = await UserRepository(db).get_by_id(account_id)
+        if row is None:
+            raise NotFound
+        await db.delete(row)
+
+    in_front(app, router)
 
 
 # Each of these breaks an application as a careless change would.
@@ -162,6 +213,36 @@ def returns_too_little(app: FastAPI, callers: Callers) -> None:
     in_front(app, router)
 
 
+def returns_the_hash_after_a_change(app: FastAPI, callers: Callers) -> None:
+    router = Router()
+
+    @router.patch("/accounts/{account_id}")
+    async def change(
+        account_id: UUID, change: Change, caller: AdminUser, db: DbSession
+    ) -> UserWithHash:
+        return UserWithHash.model_validate(await db.get_one(User, account_id))
+
+    in_front(app, router)
+
+
+def lets_anybody_delete(app: FastAPI, callers: Callers) -> None:
+    router = Router()
+
+    @router.delete("/accounts/{account_id}", status_code=204)
+    async def delete(account_id: UUID) -> None: ...
+
+    in_front(app, router)
+
+
+def deletes_with_an_answer(app: FastAPI, callers: Callers) -> None:
+    router = Router()
+
+    @router.delete("/accounts/{account_id}")
+    async def delete(account_id: UUID, caller: AdminUser) -> None: ...
+
+    in_front(app, router)
+
+
 def answers_in_plain_text(app: FastAPI, callers: Callers) -> None:
     router = Router()
 
@@ -208,6 +289,13 @@ class TestRouteThat:
             (returns_the_hash, READ_ME, "as self: is told hashed_password, whoever declared it"),
             (returns_the_hash, READ_ME, "as self: is told hashed_password, which is not declared"),
             (returns_the_hash_elsewhere, READ_ME, "as self: is told a password or its hash"),
+            (
+                returns_the_hash_after_a_change,
+                CHANGE,
+                "as admin: is told hashed_password, which is",
+            ),
+            (lets_anybody_delete, DELETE, "as anonymous: is answered 204 instead of 401"),
+            (deletes_with_an_answer, DELETE, "as admin: is answered 200 instead of 204"),
             (returns_too_little, READ_ME, "as self: is not told email, which is declared"),
             (answers_in_plain_text, READ_ME, "as self: is answered something other than JSON"),
             (answers_head_to_anybody, READ_ME, "as anonymous: is answered 200 to HEAD, 401 to GET"),
@@ -263,7 +351,48 @@ class TestResource:
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(resource, "TESTS", tmp_path / "suite")
 
-        assert resource.resources() == (resource.Resource("of gifts"),)
+        assert resource.resources() == (Resource("of gifts"),)
+
+    @pytest.mark.parametrize("row", [CHANGE, DELETE], ids=lambda row: str(row.route))
+    async def test_has_its_thing_anew_for_each_request(
+        self, app: FastAPI, callers: Callers, row: Row
+    ) -> None:
+        serves_accounts(app)
+
+        first = await violations(app, row, callers)
+        second = await violations(app, row, callers)
+
+        assert (first, second) == ([], [])
+
+    async def test_has_names_of_its_own(
+        self, app: FastAPI, client: AsyncClient, callers: Callers
+    ) -> None:
+        serves_accounts(app)
+        other = replace(ACCOUNTS, sends={"change": lambda: {"is_active": True}})
+        rows = (CHANGE, read(other)[0])
+
+        answers = [await send(client, row, callers["admin"]) for row in rows]
+
+        assert [answer.json()["is_active"] for answer in answers] == [False, True]
+
+    async def test_provokes_with_what_is_sent_and_what_is_there(
+        self, app: FastAPI, client: AsyncClient, callers: Callers
+    ) -> None:
+        serves_accounts(app)
+        by = Provocation(
+            sends={"change": lambda: {"is_active": None}},
+            things={"root": lambda owner: changed(owner, is_superuser=True)},
+        )
+        row = replace(CHANGE, resource=ACCOUNTS.provoked(by))
+
+        answer = await send(client, row, callers["self"])
+
+        assert answer.status_code == 422, "of an admin who sends something wrong, not 403"
+
+
+def changed(owner: User, *, is_superuser: bool) -> User:
+    owner.is_superuser = is_superuser
+    return owner
 
 
 async def endpoint() -> None: ...

@@ -1,6 +1,7 @@
 """The OpenAPI document tells the truth: what may be sent, what can be answered, and who may call."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from http import HTTPStatus
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 from pydantic import Field, TypeAdapter
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,11 +22,11 @@ from app.core.app_factory import create_app
 from app.core.inputs import CanonicalUuid, Moment
 from app.core.routing import StrictRoute
 from app.models.user import User
-from tests.fixtures.auth import PASSWORD, headers_of
-from tests.fixtures.callers import PLACEHOLDER, Callers, path_of, send
+from tests.fixtures.auth import headers_of
+from tests.fixtures.callers import PLACEHOLDER, Caller, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
-from tests.fixtures.matrix import NONE, OPERATIONS, Row
+from tests.fixtures.matrix import MATRIX, NONE, OPERATIONS, Row
 from tests.fixtures.surface import BODY_LIMIT, MARKER, Call, app_on
 
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
@@ -329,10 +330,24 @@ def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
             Call(415, method, path, options={"content": b"{}"}),
             Call(422, method, path, as_user=True),
         ]
-    if row.sends == "account":
-        taken = {"json": {"email": "ada@example.com", "password": PASSWORD}}
-        calls.append(Call(409, method, path, options=taken))
     return calls
+
+
+def entitled(row: Row, callers: Callers) -> Caller:
+    """Somebody who may call, and asks about themselves."""
+    admin = callers["admin"]
+    return callers["self"] if row.statuses["self"] < 400 else replace(admin, about=admin.account)
+
+
+async def provoked(client: AsyncClient, row: Row, caller: Caller) -> list[Response]:
+    """The answers that the resource of the operation says how to get."""
+    answers = []
+    for (operation, status), by in row.resource.provokes.items():
+        if operation == row.operation:
+            answer = await send(client, replace(row, resource=row.resource.provoked(by)), caller)
+            assert answer.status_code == status, answer.text
+            answers.append(answer)
+    return answers
 
 
 class TestStatuses:
@@ -352,17 +367,24 @@ class TestStatuses:
         row = OPERATIONS[name]
         operation = schema["paths"][row.route.path][row.route.method.lower()]
         calls = [*always(row.route.method, path_of(row, {})), *provocations(row, operation)]
+        caller = entitled(row, callers)
 
-        answers = [await call.send(client, callers["self"].account) for call in calls]
+        answers = [await call.send(client, caller.account) for call in calls]
         answers += [await send(client, row, caller) for caller in callers.values()]
         answers += [
             await send(server, row, callers["admin"], exists=False)
             for server in (client, broken, without_database, limited)
         ]
+        answers += await provoked(client, row, caller)
 
         assert {int(status) for status in operation["responses"]} == {
             answer.status_code for answer in answers
         }
+
+    def test_are_provoked_only_of_operations_that_exist(self) -> None:
+        named = {name for row in MATRIX for name, _ in row.resource.provokes}
+
+        assert named - set(OPERATIONS) == set()
 
 
 class TestRoutes:

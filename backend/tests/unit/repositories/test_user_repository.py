@@ -133,6 +133,20 @@ async def test_a_row_inserted_by_hand_gets_the_defaults_of_the_schema(db: AsyncS
     assert user.created_at.utcoffset() is not None
 
 
+async def test_delete_flushes_and_does_not_commit(
+    users: UserRepository, session_factory: SessionFactory
+) -> None:
+    user_id = (await users.create("ada@example.com", "hash")).id
+    await users.session.commit()
+
+    await users.delete(await users.session.get_one(User, user_id))
+
+    assert await users.get_by_id(user_id) is None
+    await users.session.rollback()
+    async with session_factory() as other:
+        assert await UserRepository(other).get_by_id(user_id) is not None
+
+
 async def test_repository_of_some_rows_knows_no_other(users: UserRepository) -> None:
     ada, grace = [await users.create(f"{name}@example.com", "hash") for name in ("ada", "grace")]
 
