@@ -1,7 +1,9 @@
 """Text and numbers in every place that takes some: A-41, A-46 to A-50."""
 
+import re
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
@@ -17,6 +19,7 @@ LOGIN = "/auth/login"
 FORM_FIELDS = ("username", "password", "scope", "client_id", "client_secret")
 GROWTH_MIB = 32
 MEGABYTE = 1_000_000
+PLACEHOLDER = re.compile(r"\{\w+\}")
 # The server puts a header together as it arrives: 20 MB cost half a second before the application sees any of it.
 AT_ONCE_SECONDS = 2.0
 
@@ -76,42 +79,59 @@ NUMBERS = ("-1", "0", "101", str(2**31), str(2**63), str(10**30), "1e3", "1_0", 
            "true", "null", "NaN", "[1]", "9" * 5_000)  # fmt: skip
 
 
-@attack("A-46", "query parameters twice, with ; or [], where none is read", "the same answer")
+@attack(
+    "A-46",
+    "query parameters twice, with ; or [], also where none is read",
+    "where one is read: 422; else the same answer",
+)
 async def query(arena: Arena) -> None:
-    with arena.variant("no endpoint declares a parameter"):
-        await must_take_no_query(arena)
     usual = (await arena.get(ME, arena.alice.token)).body
     for text in QUERIES:
         with arena.variant(text or "empty"):
             answer = await arena.get(f"{ME}?{text}", arena.alice.token)
             expect(answer, 200)
             must(answer.body == usual, "the query changed the answer")
+    for path, name, kinds in await query_parameters(arena):
+        if "array" not in kinds:
+            with arena.variant(f"{path} {name} twice"):
+                twice = urlencode([(name, "1"), (name, "1")])
+                expect(await arena.get(f"{path}?{twice}", arena.alice.token), 422)
 
 
-async def must_take_no_query(arena: Arena) -> None:
-    """The first one that does belongs into A-46 and A-47, to be attacked there."""
+async def query_parameters(arena: Arena) -> list[tuple[str, str, set[str]]]:
+    """What GET reads of a query: where, under which name, of which types."""
     paths = (await arena.get("/openapi.json")).json()["paths"]
-    taking = [
-        f"{method} {path} {parameter['name']}"
+    return [
+        (PLACEHOLDER.sub(str(arena.alice.id), path), parameter["name"], types(parameter["schema"]))
         for path, methods in paths.items()
-        for method, operation in methods.items()
-        for parameter in operation.get("parameters", ())
-        if parameter["in"] != "path"
+        for parameter in methods.get("get", {}).get("parameters", ())
+        if parameter["in"] == "query"
     ]
-    must(not taking, f"to be attacked: {taking}")
+
+
+def types(schema: dict[str, Any]) -> set[str]:
+    return {one.get("type", "") for one in schema.get("anyOf", [schema])}
 
 
 @attack(
-    "A-47", "limit and offset of -1, 2^63, 10^30, 1e3, 1_0, where none is read", "the same answer"
+    "A-47",
+    "limit and offset of -1, 2^63, 10^30, 1e3, 1_0, also where none is read",
+    "where a number is read: 422 or right; else the same answer",
 )
 async def pagination(arena: Arena) -> None:
     usual = (await arena.get(ME, arena.alice.token)).body
+    read = await query_parameters(arena)
     for number in NUMBERS:
         with arena.variant(f"{number:.40}"):
             text = urlencode({"limit": number, "offset": number, "after": number})
             answer = await arena.get(f"{ME}?{text[:8_000]}", arena.alice.token)
             expect(answer, 200)
             must(answer.body == usual, "the query changed the answer")
+        for path, name, _ in read:
+            with arena.variant(f"{path} {name} {number:.40}"):
+                text = urlencode({name: number})
+                answer = await arena.get(f"{path}?{text[:8_000]}", arena.alice.token)
+                expect(answer, 200, 403, 404, 422)
 
 
 @attack("A-48", "ids in upper case, braces, urn, 32 hex; nil, 0, 10 kB, ..%2f", "canonical only")

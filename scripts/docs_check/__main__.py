@@ -33,6 +33,8 @@ SEES_A_RESOURCE = (
     "backend/tests/integration/test_invariants.py backend/tests/integration/test_cli.py"
 )
 NEEDS_SERVICES = "-q -n 0 backend/tests/integration/test_rate_limit.py"
+# Those that find a route by itself.
+SEE_A_NEW_ROUTE = ('make attack args="--only A-46 A-47"', 'make fuzz args="--quick --seed 1"')
 MOST_NEW_FILES = 5
 MOST_LINES_WRITTEN = 2  # the line in the list, and its import
 
@@ -85,6 +87,7 @@ class Walk:
             else:
                 self.commands(where, block.code, later=self.steps[at + 1 :])
         self.attempt("the recipe's migration on PostgreSQL", self.migrate_postgres)
+        self.attempt("the recipe's endpoints, attacked and fuzzed", self.provoke)
         self.attempt("what the recipe takes", self.count)
 
     def commands(self, where: str, code: str, later: list[Step]) -> None:
@@ -131,6 +134,13 @@ class Walk:
                 await asyncio.to_thread(self.shell.run, BOTH_WAYS, DATABASE_URL=url)
 
         asyncio.run(migrate())
+
+    def provoke(self) -> None:
+        if not self.shell.services:
+            print("      not run, it needs DATABASE_URL and REDIS_URL:")
+            return
+        for command in SEE_A_NEW_ROUTE:
+            self.shell.run(command, **self.shell.services)
 
     def count(self) -> None:
         cost = recipe.cost(self.shell.root)

@@ -1,18 +1,22 @@
 """One request that is right for each route and each caller: what the mutations begin with."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
 from urllib.parse import urlencode
 
-from scripts.fuzz.example import Examples, Schema
+from scripts.fuzz.example import NAME, Examples, Schema
 from scripts.fuzz.target import Target
 from scripts.harness.client import Connection, Headers, message
 from scripts.harness.services import PASSWORD, Account
 
-# Each case has a name of its own, in the addresses that it registers and in the log. All names have one length.
-NAME = "fuzz-0000000"
+# All names have one length.
 NAMED = ("X-Request-ID", NAME)
+THINGS = count(8_000_000)  # the numbers of those that were made, none twice
+PLACEHOLDER = re.compile(r"/{(\w+)}")
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 OUTSIDE_THE_DOCUMENT = (
     "/openapi.json",
@@ -40,20 +44,22 @@ class Sample:
 
 
 async def corpus(target: Target) -> list[Sample]:
-    """The samples of everything that is served."""
+    """The samples of everything that is served, about things that are there now."""
     connection = Connection(target.server.port)
     document = (await connection.get("/openapi.json")).json()
     connection.close()
-    return [*documented(document, target), *undocumented(target)]
+    samples = [sample async for sample in documented(document, target)]
+    return [*samples, *undocumented(target)]
 
 
-def documented(document: Schema, target: Target) -> Iterator[Sample]:
-    """Each operation by each account if it needs one, GET also as HEAD."""
+async def documented(document: Schema, target: Target) -> AsyncIterator[Sample]:
+    """Each operation by each account if it needs one, GET also as HEAD. Each has things of its own."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for caller in target.accounts if operation.get("security") else (target.user,):
                 for verb in ("GET", "HEAD") if method == "get" else (method.upper(),):
-                    yield sample(document, verb, path, operation, caller)
+                    things = await made(document, path, caller, target)
+                    yield sample(document, verb, path, operation, caller, things)
 
 
 def undocumented(target: Target) -> Iterator[Sample]:
@@ -62,16 +68,45 @@ def undocumented(target: Target) -> Iterator[Sample]:
             yield Sample(f"{method} {path}", message(method, path, [NAMED]), target.user)
 
 
-def sample(document: Schema, method: str, path: str, operation: Schema, caller: Account) -> Sample:
-    examples = Examples(
-        document,
-        known={
-            "email": f"{NAME}@example.com",
-            "password": PASSWORD,
-            "username": caller.email,
-            "user_id": str(caller.id),
-        },
-    )
+def known(caller: Account, things: dict[str, str]) -> dict[str, str]:
+    """The fields whose values must be more than well formed."""
+    return {
+        "email": f"{NAME}@example.com",
+        "password": PASSWORD,
+        "username": caller.email,
+        "user_id": str(caller.id),
+        **things,
+    }
+
+
+async def made(document: Schema, path: str, caller: Account, target: Target) -> dict[str, str]:
+    """An id for each name in the path that is not known: POST to the path in front of it makes the thing."""
+    things: dict[str, str] = {}
+    for place in PLACEHOLDER.finditer(path):
+        above, name = path[: place.start()], place[1]
+        if name in known(caller, things):
+            continue
+        create = document["paths"].get(above, {}).get("post")
+        if create is None:
+            raise SystemExit(f"{path}: no POST {above} makes a {name}: tell `known` of corpus.py")
+        request = sample(document, "POST", above, create, caller, things)
+        connection = Connection(target.server.port)
+        answer = await connection.exchange([request.numbered(next(THINGS))])
+        if answer.status != HTTPStatus.CREATED:
+            raise SystemExit(f"{path}: POST {above} makes no {name}: {answer.body!r}")
+        things[name] = str(answer.json()["id"])
+    return things
+
+
+def sample(  # noqa: PLR0917  each is a part of the request
+    document: Schema,
+    method: str,
+    path: str,
+    operation: Schema,
+    caller: Account,
+    things: dict[str, str],
+) -> Sample:
+    examples = Examples(document, known(caller, things))
     values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
     for parameter in operation.get("parameters", ()):
         name = parameter["name"]

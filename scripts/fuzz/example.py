@@ -1,10 +1,15 @@
 """Writes a value that a JSON Schema of the OpenAPI document allows."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 Schema = dict[str, Any]
+
+# What each case has for itself, in the log and wherever a text may be anything: there it is different each time.
+NAME = "fuzz-0000000"
+FORMATS = {"uuid": str(UUID(int=0)), "date": "2026-01-01", "date-time": "2026-01-01T00:00:00Z"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,14 @@ class Examples:
                 return schema.get("minimum", 1)
             case "boolean":
                 return True
-            case _ if schema.get("format") == "uuid":
-                return str(UUID(int=0))
+            case _ if schema.get("format") in FORMATS:
+                return FORMATS[schema["format"]]
             case _:
-                return "x" * max(1, schema.get("minLength", 1))
+                return text(schema)
+
+
+def text(schema: Schema) -> str:
+    """The name, or if that is too long or of another kind, something short."""
+    least, most = max(1, schema.get("minLength", 1)), schema.get("maxLength", len(NAME))
+    long = NAME.ljust(least, "x")
+    return long if len(long) <= most and re.search(schema.get("pattern", ""), long) else "x" * least

@@ -1,6 +1,8 @@
 """Types for what comes in from outside: bounded, canonical, safe for a database and a log."""
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +11,9 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 # No control characters, NUL among them. A lone surrogate is refused by pydantic's own string check.
 SafeStr = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 """Text of one line, for JSON, forms, paths and queries alike. Every use adds its own ``max_length``."""
+
+SafeText = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+"""The same with line breaks and tabs, for JSON. Every use adds its own ``max_length``."""
 
 
 def canonical_uuid(value: object) -> object:
@@ -24,6 +29,32 @@ def canonical_uuid(value: object) -> object:
 CanonicalUuid = Annotated[UUID, BeforeValidator(canonical_uuid)]
 
 
+def number(value: object) -> object:
+    """For a ``BeforeValidator``: a number of JSON, else ``ValueError``.
+
+    Where OpenAPI says a number, pydantic also reads ``true`` and the text of one. It comes last in ``Annotated``, so that
+    the bounds in front of it are in the document.
+    """
+    if type(value) in {int, float}:
+        return value
+    raise ValueError("must be a number")
+
+
+def spelled(pattern: str) -> Callable[[object], object]:
+    """For a ``BeforeValidator``: text that the whole pattern describes, else ``ValueError``.
+
+    Where OpenAPI says text, pydantic also reads numbers, and texts of numbers, in several spellings.
+    """
+    allowed = re.compile(pattern)
+
+    def check(value: object) -> object:
+        if not isinstance(value, str) or not allowed.fullmatch(value):
+            raise ValueError("must be text in its usual form")
+        return value
+
+    return check
+
+
 def in_utc(value: datetime) -> datetime:
     """``value`` in UTC; ``ValueError`` where it falls out of the years 1 to 9999 on the way."""
     try:
@@ -32,5 +63,12 @@ def in_utc(value: datetime) -> datetime:
         raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(in_utc)]
-"""A date and time with its offset, for a ``UtcDateTime``: without one nobody can know which moment it means."""
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(spelled(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{5,18}([Zz]|[+-][0-9:]{5})")),
+    AfterValidator(in_utc),
+]
+"""A date and time with its offset, for a ``UtcDateTime``: without one nobody can know which moment it means (RFC 3339)."""
+
+Day = Annotated[date, BeforeValidator(spelled(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))]
+"""A date without a time, for a ``Date`` (RFC 3339, ``full-date``)."""

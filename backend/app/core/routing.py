@@ -1,5 +1,6 @@
-"""The router that every route module uses: strict about bodies, HEAD wherever GET is."""
+"""The router that every route module uses: strict about bodies and queries, HEAD wherever GET is."""
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from copy import copy
 from email.message import Message
@@ -7,6 +8,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, FastAPI, params
+from fastapi._compat import field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -15,7 +19,7 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.core import strict_json
-from app.core.errors import BadRequest, UnsupportedMediaType
+from app.core.errors import BadRequest, UnsupportedMediaType, ValidationFailed
 from app.core.route_template import route_path
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -61,18 +65,21 @@ def form_fields(body: bytes) -> dict[str, str]:
 
 
 class StrictRoute(APIRoute):
-    """Checks the content type and parses the body itself, before FastAPI looks at it."""
+    """Checks content type and query and parses the body itself, before FastAPI looks at them."""
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
-        if self.body_field is None:
+        once, has_body = single_parameters(self.dependant), self.body_field is not None
+        if not once and not has_body:
             return handle
-        is_form = isinstance(self.body_field.field_info, params.Form)
+        is_form = self.body_field and isinstance(self.body_field.field_info, params.Form)
         expected = FORM if is_form else JSON
 
         async def strict(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
-            if await request.body():
+            if once:
+                check_query(request, once)
+            if has_body and await request.body():
                 check_content(request, expected)
                 await (request.form() if is_form else request.json())
             return await handle(request)
@@ -107,6 +114,27 @@ def check_content(request: Request, expected: str) -> None:
         raise UnsupportedMediaType("The body must be encoded in UTF-8")
     if request.headers.get("content-encoding", "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("The body must not be compressed")
+
+
+def single_parameters(dependant: Dependant) -> frozenset[str]:
+    """The names of the query parameters that have one value, those of dependencies and models among them."""
+    elsewhere = params.Path | params.Header | params.Cookie
+    return frozenset(
+        field.alias
+        for field in get_flat_params(dependant)
+        if not isinstance(field.field_info, elsewhere)
+        and not field_annotation_is_sequence(field.field_info.annotation)
+    )
+
+
+def check_query(request: Request, once: frozenset[str]) -> None:
+    """Raise 422 where one of these is sent twice: whoever looked before may have read the other one."""
+    times = Counter(name for name, _ in request.query_params.multi_items() if name in once)
+    if twice := [name for name, number in times.items() if number > 1]:
+        problem = {"msg": "This may be sent only once", "type": "sent_twice"}
+        raise ValidationFailed(
+            details={"errors": [{"loc": ["query", name], **problem} for name in twice]}
+        )
 
 
 def flatten(app: FastAPI) -> None:

@@ -1,15 +1,19 @@
-"""What comes in: a moment is one moment, whatever the clock beside it."""
+"""What comes in: a moment is one moment, whatever the clock beside it, and a day is one day."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Annotated
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from sqlalchemy.dialects import sqlite
 
-from app.core.inputs import Moment
+from app.core.inputs import Day, Moment, SafeText, number
 from app.db.types import UtcDateTime
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+WHOLE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=-9, le=9), BeforeValidator(number)])
+TEXT: TypeAdapter[str] = TypeAdapter(SafeText)
+DAY: TypeAdapter[date] = TypeAdapter(Day)
 
 
 class TestMoment:
@@ -29,10 +33,19 @@ class TestMoment:
             "2026-01-05T10:00:00",
             "2026-01-05",
             "0001-01-01T00:00:00+14:00",
+            "2026-01-05T10:00:00+02",
+            "2026-13-05T10:00:00Z",
+            "1767607200",
+            1_767_607_200,
+            0.5,
+            True,
+            None,
             "9999-12-31T23:59:59-01:00",
         ],
     )
-    def test_that_cannot_be_told_in_utc_is_refused(self, sent: str) -> None:
+    def test_that_cannot_be_told_in_utc_or_is_spelled_otherwise_is_refused(
+        self, sent: object
+    ) -> None:
         with pytest.raises(ValidationError):
             MOMENT.validate_python(sent)
 
@@ -44,3 +57,47 @@ class TestMoment:
 
     def test_is_a_date_and_time_for_openapi(self) -> None:
         assert MOMENT.json_schema() == {"type": "string", "format": "date-time"}
+
+
+class TestSafeText:
+    @pytest.mark.parametrize("sent", ["", "one", "one\ntwo\r\n\tthree\n", "é\U0001f40e"])
+    def test_has_any_number_of_lines(self, sent: str) -> None:
+        assert TEXT.validate_python(sent) == sent
+
+    @pytest.mark.parametrize("code", [0, 8, 0x0B, 0x0C, 0x0E, 0x1B, 0x1F, 0x7F, 0x85, 0x9F])
+    def test_has_no_other_control_characters(self, code: int) -> None:
+        with pytest.raises(ValidationError):
+            TEXT.validate_python(f"one\n{chr(code)}two")
+
+
+class TestNumber:
+    @pytest.mark.parametrize("sent", [0, -7, 9, 7.0])
+    def test_is_a_number(self, sent: float) -> None:
+        assert WHOLE.validate_python(sent) == sent
+
+    @pytest.mark.parametrize("sent", [0.5, 10, True, False, "1", "1.0", "", None, [1]])
+    def test_that_is_none_or_is_spelled_otherwise_is_refused(self, sent: object) -> None:
+        with pytest.raises(ValidationError):
+            WHOLE.validate_python(sent)
+
+    def test_keeps_its_bounds_for_openapi(self) -> None:
+        assert WHOLE.json_schema() == {"type": "integer", "minimum": -9, "maximum": 9}
+
+
+class TestDay:
+    def test_is_a_date(self) -> None:
+        assert DAY.validate_python("2026-01-31") == date(2026, 1, 31)
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            "2026-02-30", "2026-1-31", "20260131", "2026-01-31T00:00:00", "2026-01-31\n", " 2026-01-31",
+            "\u0662026-01-31", "0", 0, 0.0, True, None, ["2026-01-31"],
+        ],
+    )  # fmt: skip
+    def test_that_is_none_or_is_spelled_otherwise_is_refused(self, sent: object) -> None:
+        with pytest.raises(ValidationError):
+            DAY.validate_python(sent)
+
+    def test_is_a_date_for_openapi(self) -> None:
+        assert DAY.json_schema() == {"type": "string", "format": "date"}

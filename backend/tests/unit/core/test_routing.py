@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import Depends, FastAPI, Form
+from fastapi import Depends, FastAPI, Form, Query
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from httpx2 import ASGITransport, AsyncClient
@@ -143,6 +143,11 @@ class Thing(BaseModel):
     name: str
 
 
+class Filters(BaseModel):
+    color: str = ""
+    sizes: list[int] = []
+
+
 def build() -> FastAPI:
     router = Router()
 
@@ -165,6 +170,15 @@ def build() -> FastAPI:
     @router.post("/raw")
     async def raw(request: Request) -> int:
         return len(await request.body())
+
+    @router.get("/pages")
+    async def pages(
+        user: Annotated[str, Depends(lambda user="": user)],
+        filters: Annotated[Filters, Query()],
+        limit: int = 1,
+        tags: Annotated[list[str] | None, Query()] = None,
+    ) -> dict[str, object]:
+        return {"user": user, "limit": limit, "tags": tags, **filters.model_dump()}
 
     app = FastAPI(redirect_slashes=False)
     app.include_router(router)
@@ -236,6 +250,37 @@ class TestRouter:
         answer = await client.post("/optional", content=b'{"name": "x"}')
 
         assert answer.status_code == 415
+
+    @pytest.mark.parametrize(
+        ("query", "name"),
+        [
+            ("limit=1&limit=1", "limit"), ("limit=1&limit=9", "limit"), ("limit=1&%6cimit=9", "limit"), ("limit&limit", "limit"),
+            ("color=a&x=1&color=b", "color"), ("user=ada&user=grace", "user"),
+        ],
+    )  # fmt: skip
+    async def test_refuses_a_parameter_that_is_sent_twice(
+        self, client: AsyncClient, query: str, name: str
+    ) -> None:
+        answer = await client.get(f"/pages?{query}")
+
+        assert answer.status_code == 422
+        [problem] = answer.json()["error"]["details"]["errors"]
+        assert (problem["loc"], problem["type"]) == (["query", name], "sent_twice")
+
+    @pytest.mark.parametrize("query", ["", "unknown=1&unknown=2", "limit=1&LIMIT=2"])
+    async def test_reads_a_parameter_that_is_sent_once_or_never(
+        self, client: AsyncClient, query: str
+    ) -> None:
+        answer = await client.get(f"/pages?{query}")
+
+        assert answer.status_code == 200
+
+    async def test_reads_a_list_of_values(self, client: AsyncClient) -> None:
+        answer = await client.get("/pages?tags=a&tags=b&sizes=1&sizes=2")
+
+        assert answer.json() == {
+            "user": "", "limit": 1, "tags": ["a", "b"], "color": "", "sizes": [1, 2]
+        }  # fmt: skip
 
     async def test_leaves_a_body_alone_that_no_parameter_reads(self, client: AsyncClient) -> None:
         answer = await client.post("/raw", content=b"\xff\x00[[[")
