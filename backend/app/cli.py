@@ -15,7 +15,7 @@ from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
-from app.core.config import Settings, describe, env_file, get_settings
+from app.core.config import Settings, describe, get_settings, read_settings
 from app.core.errors import AppError, ValidationFailed
 from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository
@@ -77,13 +77,13 @@ def check() -> None:
 
 def load_as_production() -> Settings:
     try:
-        settings = Settings(_env_file=env_file())
+        settings = read_settings()
         if settings.is_production:
             return settings
     except ValidationError:
         pass  # reported below, together with what only production minds
     try:
-        return Settings(_env_file=env_file(), app_env="production")
+        return read_settings(app_env="production")
     except ValidationError as error:
         raise failed("\n".join(f"error: {line}" for line in describe(error))) from None
 

@@ -290,6 +290,17 @@ def env_file() -> Path | None:
     return PROJECT_ROOT / ".env" if wanted else None
 
 
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment and of ``.env``; what is ``given`` wins.
+
+    Raises ``pydantic.ValidationError``, and ``ConfigurationError`` for a file that is no text.
+    """
+    try:
+        return Settings(_env_file=env_file(), **given)
+    except UnicodeDecodeError:
+        raise ConfigurationError("Configuration error: .env is not UTF-8 text") from None
+
+
 @lru_cache
 def get_settings() -> Settings:
     """The settings of this process, read once.
@@ -297,8 +308,6 @@ def get_settings() -> Settings:
     Raises ``ConfigurationError`` that names every wrong variable and no value.
     """
     try:
-        return Settings(_env_file=env_file())
+        return read_settings()
     except ValidationError as error:
         raise ConfigurationError(f"Configuration error: {'; '.join(describe(error))}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError("Configuration error: .env is not UTF-8 text") from None

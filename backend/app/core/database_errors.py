@@ -4,6 +4,7 @@ The drivers disagree about the class of one and the same failure, the SQLSTATE d
 is judged by it (PostgreSQL manual, appendix A).
 """
 
+from asyncpg.exceptions import InvalidCachedStatementError
 from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
@@ -13,6 +14,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.core.errors import AppError, Conflict, InternalError, ServiceUnavailable
 
@@ -33,7 +35,7 @@ UNAVAILABLE_STATES = {
 
 def database_error(exc: SQLAlchemyError) -> AppError:
     """The public error for ``exc``. The message never carries SQL, values or names of tables."""
-    if isinstance(exc, IntegrityError):
+    if isinstance(exc, IntegrityError | StaleDataError):
         return Conflict()
     if is_unavailable(exc):
         return ServiceUnavailable("The database is not available")
@@ -55,4 +57,13 @@ def is_unavailable(exc: SQLAlchemyError) -> bool:
         or exc.connection_invalidated
         or state.startswith(UNAVAILABLE_CLASSES)
         or state in UNAVAILABLE_STATES
+        or _is_plan_of_another_schema(exc)
     )
+
+
+def _is_plan_of_another_schema(exc: DBAPIError) -> bool:
+    """Whether a migration has changed a table under a statement that this connection had prepared.
+
+    The next attempt prepares it anew. Its SQLSTATE says no more than that something is not supported.
+    """
+    return exc.orig is not None and isinstance(exc.orig.__cause__, InvalidCachedStatementError)

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -133,6 +134,8 @@ def respond(exc: Exception) -> Response:
     error = as_app_error(exc)
     if isinstance(error, ServiceUnavailable):
         logger.warning("dependency unavailable: %s", type(exc).__name__, extra=_cause(exc))
+    elif isinstance(exc, StaleDataError):
+        logger.warning("a row has gone meanwhile", extra=_cause(exc))
     elif isinstance(exc, IntegrityError):
         logger.error("integrity error that no repository translated", exc_info=exc)
     elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

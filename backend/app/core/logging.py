@@ -176,6 +176,7 @@ def configure_logging(settings: Settings) -> None:
     atexit.register(handler.close)
     root.addHandler(handler)
     root.setLevel(settings.log_level)
+    logging.captureWarnings(True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic"):
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -23,7 +23,7 @@ BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
 POOL_SIZE = 32
 
 # Everything that a broken, hanging, full or confused server makes the client, or the reader of its answer, raise.
-# TypeError: an option in REDIS_URL that the client does not know shows itself as late as the first connection.
+# TypeError: an option that the client does not know shows itself as late as the first connection.
 FAILURES = (RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError)
 
 

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
 
 POSTGRESQL = dict.fromkeys(
     ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"),
@@ -13,10 +15,11 @@ POSTGRESQL = dict.fromkeys(
 )
 SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
-# Hosts, each with a port if it likes: PostgreSQL takes several, a socket or SQLite has none.
-HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[^:,\[\]]*)(:[0-9]{1,5})?"
-ADDRESSES = re.compile(f"{HOST_AND_PORT}(,{HOST_AND_PORT})*")
+# A host, with a port if it likes: PostgreSQL takes several of them, a socket or SQLite has none.
+ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[^:,\[\]]*)(:[0-9]{1,5})?"
+ADDRESSES = f"{ADDRESS}(,{ADDRESS})*"
 REDIS = {"redis": "redis", "rediss": "rediss"}
+REDIS_DATABASE = re.compile(r"(/[0-9]*)?")
 
 
 def _split(value: object) -> object:
@@ -39,16 +42,17 @@ def _origin(value: str) -> str:
     return value
 
 
-def _spelled(schemes: dict[str, str]) -> AfterValidator:
-    """Refuse a URL of another scheme, and write the scheme as the driver knows it."""
+def _spelled(schemes: dict[str, str], addresses: str, example: str) -> AfterValidator:
+    """Refuse a URL of another scheme or without an address, and write the scheme as the driver knows it."""
 
     def normalise(value: SecretStr) -> SecretStr:
         scheme, separator, rest = value.get_secret_value().partition("://")
         if not separator or scheme not in schemes:
             names = ", ".join(f"{name}://" for name in schemes)
             raise ValueError(f"must start with one of {names}")
-        if not ADDRESSES.fullmatch(rest.partition("/")[0].rpartition("@")[2]):
-            raise ValueError("must name hosts and ports such as db.example.com:5432")
+        authority = re.split("[/?]", rest, maxsplit=1)[0]
+        if not re.fullmatch(addresses, authority.rpartition("@")[2]):
+            raise ValueError(f"must name host and port such as {example}")
         if schemes[scheme] == "sqlite" and rest.strip("/") in {"", ":memory:"}:
             raise ValueError(
                 "must name a file: in memory, every connection has a database of its own"
@@ -56,6 +60,20 @@ def _spelled(schemes: dict[str, str]) -> AfterValidator:
         return SecretStr(f"{schemes[scheme]}://{rest}")
 
     return AfterValidator(normalise)
+
+
+def _understood_by_redis(value: SecretStr) -> SecretStr:
+    """Refuse what the client would drop in silence, or find wrong as late as its first connection."""
+    url = value.get_secret_value()
+    try:
+        # Which connects to nothing yet.
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # redis-py's own
+        path = urlsplit(url).path
+    except (RedisError, AttributeError, TypeError, ValueError):
+        raise ValueError("has a port or an option that the Redis client does not accept") from None
+    if not REDIS_DATABASE.fullmatch(path):
+        raise ValueError("must name its database by a number, as in redis://redis.example.com/0")
+    return value
 
 
 def without_secrets(url: str) -> str:
@@ -70,5 +88,11 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 HostNames = Annotated[Names, AfterValidator(lambda names: tuple(map(_host, names)))]
 Origins = Annotated[Names, AfterValidator(lambda names: tuple(map(_origin, names)))]
 Seconds = Annotated[float, Field(gt=0, le=300)]
-DatabaseUrl = Annotated[SecretStr, _spelled(POSTGRESQL | SQLITE)]
-RedisUrl = Annotated[SecretStr, _spelled(REDIS)]
+DatabaseUrl = Annotated[
+    SecretStr, _spelled(POSTGRESQL | SQLITE, ADDRESSES, example="db.example.com:5432")
+]
+RedisUrl = Annotated[
+    SecretStr,
+    _spelled(REDIS, ADDRESS, example="redis.example.com:6379"),
+    AfterValidator(_understood_by_redis),
+]

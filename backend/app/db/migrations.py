@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,7 @@ def build_migration_engine(settings: Settings) -> AsyncEngine:
     url = settings.database_url.get_secret_value()
     if settings.database_dialect == "postgresql":
         return create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=lambda: asyncpg.connect(dsn=url),
-            poolclass=NullPool,
+            "postgresql+asyncpg://", async_creator=partial(_connect, url), poolclass=NullPool
         )
     engine = create_async_engine(
         url.replace("sqlite", "sqlite+aiosqlite", 1), connect_args={"timeout": WAIT_SECONDS}
@@ -47,6 +46,15 @@ def build_migration_engine(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
     event.listen(engine.sync_engine, "begin", _begin_immediately)
     return engine
+
+
+async def _connect(url: str) -> asyncpg.Connection:
+    """A connection, or the end of the process with one line: there is nothing to migrate."""
+    try:
+        return await asyncpg.connect(dsn=url)
+    except (OSError, asyncpg.PostgresError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SystemExit(f"No connection to the database: {reason}") from None
 
 
 def take_migration_lock(connection: Connection) -> None:

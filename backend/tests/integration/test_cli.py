@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from app.auth.password import verify_password
 from app.cli import cli as command
+from app.core import config
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings
 from app.repositories.user import UserRepository
@@ -19,6 +20,7 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.matrix import MATRIX
 from tests.fixtures.server import server_environment
 
+ALEMBIC_INI = config.PROJECT_ROOT / "backend" / "alembic.ini"
 KEY = "k9$Vq2!mZ7rT4w8&xB1nL6pC3sD5fG0h"
 PRODUCTION: dict[str, object] = {
     "app_env": "production",
@@ -124,6 +126,17 @@ class TestCheck:
         assert "warning: ALLOWED_HOSTS is empty" in done.stdout
         assert done.stdout.splitlines()[-1] == "The configuration is valid for production."
 
+    async def test_an_env_file_that_is_no_text_is_one_clear_sentence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".env").write_bytes(b"bad=\xff\n")
+        monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
+
+        done = await cli("check", APP_ENV="local")
+
+        assert done.exit_code == 1
+        assert done.output.strip() == "Configuration error: .env is not UTF-8 text"
+
     def test_production_names_them_at_the_start_too(self, caplog: pytest.LogCaptureFixture) -> None:
         create_app(make_settings(**PRODUCTION))
 
@@ -153,3 +166,19 @@ def test_a_broken_configuration_is_one_line_for_every_command() -> None:
     assert done.stderr.splitlines() == [
         "Configuration error: DATABASE_POOL_SIZE: Input should be greater than or equal to 1"
     ]
+
+
+@pytest.mark.slow
+def test_a_migration_without_its_database_is_one_line_and_tells_no_password() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), "upgrade", "head"],
+        env=server_environment(DATABASE_URL="postgresql://app:marker@127.0.0.1:1/app"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("No connection to the database: ConnectionRefusedError: ")
+    assert "marker" not in done.stdout + line

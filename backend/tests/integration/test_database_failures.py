@@ -403,6 +403,28 @@ class TestFailingPostgres:
         await database.close()
         assert {row["email"] for row in emails} == {winner + ada.email, winner + grace.email}
 
+    async def test_a_migration_that_changes_a_column_is_unavailable_once_and_heals(
+        self, client: AsyncClient, database_url: str
+    ) -> None:
+        app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+
+        @app.get("/parcels")
+        async def parcels(db: DbSession) -> list[object]:
+            return list(await db.scalars(text("SELECT weight FROM parcels")))
+
+        migrator = await asyncpg.connect(database_url)
+        await migrator.execute("CREATE TABLE parcels (weight integer)")
+        try:
+            before = await client.get("/parcels")
+            await migrator.execute("ALTER TABLE parcels ALTER weight TYPE bigint")
+            await assert_unavailable(client.get("/parcels"))
+            after = await client.get("/parcels")
+        finally:
+            await migrator.execute("DROP TABLE parcels")
+            await migrator.close()
+
+        assert before.status_code == after.status_code == 200
+
     async def test_cancelled_request_gives_its_connection_back(
         self, connect: Connect, database_url: str, ada: User
     ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, HTTPException
 from httpx2 import AsyncClient
-from sqlalchemy import insert, text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.core.errors import Conflict
 from app.core.logging import JsonFormatter
 from app.core.routing import Router
-from app.db.session import DbSession
+from app.db.session import DbSession, SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, PASSWORD_HASH, headers_of
@@ -194,6 +194,62 @@ class TestInternalError:
 
         assert answer.status_code == 409
         assert answer.json()["error"]["details"] == {"holder": str(ada.id)}
+
+
+class TestWithoutEnvelope:
+    @pytest.mark.parametrize(
+        "message",
+        [
+            b"FOO /health HTTP/1.1\r\nHost: testserver\r\n\r\n",
+            b"GET /h\xe9alth HTTP/1.1\r\nHost: testserver\r\n\r\n",
+            b"GET evil:443 HTTP/1.1\r\nHost: testserver\r\n\r\n",
+            b"GET /health HTTP/1.2\r\nHost: testserver\r\n\r\n",
+            b"GET /health HTTP/1.1\nHost: testserver\n\n",
+            b"GET /health HTTP/1.1\r\nHost : testserver\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: testserver\r\nX-A: a\r\n b\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: testserver\r\nTransfer-Encoding: gzip\r\n\r\n",
+        ],
+    )
+    async def test_is_what_the_parser_of_the_server_refuses_to_read(
+        self, app: FastAPI, message: bytes
+    ) -> None:
+        async with live(app) as server, server.connect() as connection:
+            answer = await connection.exchange(message)
+            closed = await connection.was_closed()
+
+        assert (answer.status_code, answer.text) == (400, "Invalid HTTP request received.")
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert "X-Request-ID" not in answer.headers
+        assert closed
+
+
+class TestConflict:
+    async def test_is_what_a_row_is_that_another_request_has_deleted_meanwhile(
+        self,
+        engine: AsyncEngine,
+        session_factory: SessionFactory,
+        ada: User,
+        records: list[dict[str, Any]],
+    ) -> None:
+        app = app_on(engine, log_level="WARNING")
+
+        @app.get("/rename")
+        async def rename(db: DbSession) -> None:
+            user = await UserRepository(db).get_by_id(ada.id)
+            assert user is not None
+            async with session_factory.begin() as another_request:
+                await another_request.execute(delete(User))
+            user.email = "new@example.com"
+
+        async with client_for(app) as client:
+            answer = await client.get("/rename")
+
+        assert answer.status_code == 409
+        assert answer.json()["error"]["message"] == Conflict.message
+        assert [(record["level"], record["message"]) for record in records] == [
+            ("WARNING", "a row has gone meanwhile")
+        ]
+        assert "users" in records[0]["cause"]
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from app.core.logging import JsonFormatter
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
-from tests.fixtures.server import StartServer
+from tests.fixtures.server import StartServer, server_environment
 
 MARKER = "marker-6f1c"
 
@@ -106,3 +108,21 @@ def test_lines_of_the_running_server_are_json_and_tell_no_secret(
         401,
     ]
     assert MARKER not in server.log
+
+
+@pytest.mark.slow
+def test_a_warning_of_a_library_is_a_record_too() -> None:
+    program = "import warnings, app.main; warnings.warn('two rows expected', RuntimeWarning)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=server_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert (line["level"], line["logger"]) == ("WARNING", "py.warnings")
+    assert "RuntimeWarning: two rows expected" in line["message"]
+    assert done.stderr == ""

@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.pool import QueuePool
 
 from app.core.database_errors import database_error, is_unavailable
@@ -126,6 +127,11 @@ class TestPostgres:
     @pytest.mark.parametrize("state", BUGS)
     def test_that_says_that_we_are_wrong_is_an_internal_error(self, state: str) -> None:
         assert type(database_error(from_asyncpg(postgres(state)))) is InternalError
+
+    def test_whose_table_has_changed_under_a_prepared_statement_is_unavailable(self) -> None:
+        error = asyncpg.exceptions.InvalidCachedStatementError("the statement plan is invalid")
+
+        assert type(database_error(from_asyncpg(error))) is ServiceUnavailable
 
     @pytest.mark.parametrize("state", ["28000", "28P01", "3D000", "57P03", "53300", "XX000"])
     def test_that_does_not_let_us_in_is_unavailable(self, state: str) -> None:
@@ -230,6 +236,9 @@ class TestSqlalchemy:
                 await session.execute(text("SELECT 1"))
 
         assert type(database_error(caught.value)) is ServiceUnavailable
+
+    def test_that_finds_a_row_gone_is_a_conflict(self) -> None:
+        assert type(database_error(StaleDataError(f"0 rows matched for {SECRET}"))) is Conflict
 
     @pytest.mark.parametrize(
         "error",
