@@ -35,6 +35,7 @@ SEES_A_RESOURCE = (
 NEEDS_SERVICES = "-q -n 0 backend/tests/integration/test_rate_limit.py"
 # Those that find a route by itself.
 SEE_A_NEW_ROUTE = ('make attack args="--only A-46 A-47"', 'make fuzz args="--quick --seed 1"')
+NOT_GIVEN = "DATABASE_URL and REDIS_URL are not given"
 MOST_NEW_FILES = 5
 MOST_LINES_WRITTEN = 2  # the line in the list, and its import
 
@@ -86,8 +87,14 @@ class Walk:
                 self.attempt(f"{where}  {block.file}, {block.how}", partial(self.write, block))
             else:
                 self.commands(where, block.code, later=self.steps[at + 1 :])
-        self.attempt("the recipe's migration on PostgreSQL", self.migrate_postgres)
-        self.attempt("the recipe's endpoints, attacked and fuzzed", self.provoke)
+        for what, action in (
+            ("the recipe's migration on PostgreSQL", self.migrate_postgres),
+            ("the recipe's endpoints, attacked and fuzzed", self.provoke),
+        ):
+            if self.shell.services:
+                self.attempt(what, action)
+            else:
+                print(f"      not run, {NOT_GIVEN}: {what}")
         self.attempt("what the recipe takes", self.count)
 
     def commands(self, where: str, code: str, later: list[Step]) -> None:
@@ -102,9 +109,7 @@ class Walk:
             what = f"{where}  {code.strip()} ({NEEDS_SERVICES})"
             self.attempt(what, partial(run, self.shell.on_services(code), args=NEEDS_SERVICES))
         else:
-            print(
-                f"      {where}  not run, DATABASE_URL and REDIS_URL are not given: {code.strip()}"
-            )
+            print(f"      {where}  not run, {NOT_GIVEN}: {code.strip()}")
 
     def lines(self, where: str, lines: list[str], later: list[Step]) -> None:
         again = {line for _, block in later if block.is_shell for line in block.code.splitlines()}
@@ -125,10 +130,6 @@ class Walk:
             raise Failure(problem)
 
     def migrate_postgres(self) -> None:
-        if not self.shell.services:
-            print("      not run, it needs DATABASE_URL and REDIS_URL:")
-            return
-
         async def migrate() -> None:
             async with throwaway_database("docs") as url:
                 await asyncio.to_thread(self.shell.run, BOTH_WAYS, DATABASE_URL=url)
@@ -136,9 +137,6 @@ class Walk:
         asyncio.run(migrate())
 
     def provoke(self) -> None:
-        if not self.shell.services:
-            print("      not run, it needs DATABASE_URL and REDIS_URL:")
-            return
         for command in SEE_A_NEW_ROUTE:
             self.shell.run(command, **self.shell.services)
 

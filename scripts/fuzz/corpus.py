@@ -59,7 +59,7 @@ async def documented(document: Schema, target: Target) -> AsyncIterator[Sample]:
             for caller in target.accounts if operation.get("security") else (target.user,):
                 for verb in ("GET", "HEAD") if method == "get" else (method.upper(),):
                     things = await made(document, path, caller, target)
-                    yield sample(document, verb, path, operation, caller, things)
+                    yield sample(document, verb, path, caller, things)
 
 
 def undocumented(target: Target) -> Iterator[Sample]:
@@ -86,10 +86,9 @@ async def made(document: Schema, path: str, caller: Account, target: Target) -> 
         above, name = path[: place.start()], place[1]
         if name in known(caller, things):
             continue
-        create = document["paths"].get(above, {}).get("post")
-        if create is None:
+        if "post" not in document["paths"].get(above, {}):
             raise SystemExit(f"{path}: no POST {above} makes a {name}: tell `known` of corpus.py")
-        request = sample(document, "POST", above, create, caller, things)
+        request = sample(document, "POST", above, caller, things)
         connection = Connection(target.server.port)
         answer = await connection.exchange([request.numbered(next(THINGS))])
         if answer.status != HTTPStatus.CREATED:
@@ -98,14 +97,10 @@ async def made(document: Schema, path: str, caller: Account, target: Target) -> 
     return things
 
 
-def sample(  # noqa: PLR0917  each is a part of the request
-    document: Schema,
-    method: str,
-    path: str,
-    operation: Schema,
-    caller: Account,
-    things: dict[str, str],
+def sample(
+    document: Schema, method: str, path: str, caller: Account, things: dict[str, str]
 ) -> Sample:
+    operation = document["paths"][path]["get" if method == "HEAD" else method.lower()]
     examples = Examples(document, known(caller, things))
     values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
     for parameter in operation.get("parameters", ()):

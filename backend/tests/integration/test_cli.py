@@ -20,7 +20,6 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.matrix import MATRIX
 from tests.fixtures.server import server_environment
 
-ALEMBIC_INI = config.PROJECT_ROOT / "backend" / "alembic.ini"
 KEY = "k9$Vq2!mZ7rT4w8&xB1nL6pC3sD5fG0h"
 PRODUCTION: dict[str, object] = {
     "app_env": "production",
@@ -166,19 +165,3 @@ def test_a_broken_configuration_is_one_line_for_every_command() -> None:
     assert done.stderr.splitlines() == [
         "Configuration error: DATABASE_POOL_SIZE: Input should be greater than or equal to 1"
     ]
-
-
-@pytest.mark.slow
-def test_a_migration_without_its_database_is_one_line_and_tells_no_password() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), "upgrade", "head"],
-        env=server_environment(DATABASE_URL="postgresql://app:marker@127.0.0.1:1/app"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("No connection to the database: ConnectionRefusedError: ")
-    assert "marker" not in done.stdout + line

@@ -58,6 +58,11 @@ async def connect() -> AsyncIterator[Connect]:
             await app.state.engine.dispose()
 
 
+def app_of(client: AsyncClient) -> FastAPI:
+    app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # what ``connect`` has given it
+    return app
+
+
 @pytest.fixture
 def refusing_url() -> str:
     with socket.socket() as probe:
@@ -371,7 +376,7 @@ class TestFailingPostgres:
         database_url: str,
         isolation: str,
     ) -> None:
-        app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+        app = app_of(client)
         both_have_begun = asyncio.Barrier(2)
         crosswise = isolation == "READ COMMITTED"
         rename = text("UPDATE users SET email = :me || email WHERE id = :id")
@@ -406,7 +411,7 @@ class TestFailingPostgres:
     async def test_a_migration_that_changes_a_column_is_unavailable_once_and_heals(
         self, client: AsyncClient, database_url: str
     ) -> None:
-        app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+        app = app_of(client)
 
         @app.get("/parcels")
         async def parcels(db: DbSession) -> list[object]:
@@ -462,7 +467,7 @@ async def test_every_state_that_may_pass_is_unavailable(
     connect: Connect, database_url: str, state: str
 ) -> None:
     client = await connect(database_url)
-    app: FastAPI = client._transport.app  # type: ignore[attr-defined]  # the app of this client
+    app = app_of(client)
 
     @app.get("/raise")
     async def raise_state(db: DbSession) -> None:

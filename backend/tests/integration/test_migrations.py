@@ -179,6 +179,16 @@ async def test_a_missing_database_url_is_one_clear_sentence() -> None:
     assert output.strip() == "Configuration error: DATABASE_URL is required to migrate"
 
 
+@pytest.mark.slow
+async def test_a_database_that_is_away_is_one_line_that_tells_no_password() -> None:
+    code, output = await alembic("postgresql://app:marker@127.0.0.1:1/app", "upgrade", "head")
+
+    assert code == 1
+    (line,) = output.splitlines()
+    assert line.startswith("No connection to the database: ConnectionRefusedError: ")
+    assert "marker" not in line
+
+
 @pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "backend/alembic/versions").glob("*.py")))
 def test_history_does_not_import_the_application(path: Path) -> None:
     assert "from app" not in path.read_text()

@@ -41,10 +41,7 @@ ALLOWED = {
 # The clock on the wall may step back an hour: it makes stamps that others read, and measures nothing.
 STAMPS = {
     "auth/jwt.py": {"datetime.now", "time.time"},
-    "db/types.py": {
-        "datetime.now",
-        "time.time_ns",
-    },  # the column's default, and what an id begins with
+    "db/types.py": {"datetime.now", "time.time_ns"},  # a column's default, what an id begins with
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 # All cryptography and all dice, and where they are.
