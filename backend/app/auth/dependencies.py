@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import OAuth2PasswordBearer
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.auth.caller import Caller, load_caller
 from app.auth.jwt import decode_token, invalid_token
@@ -22,7 +22,7 @@ oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
 
 
 async def get_current_user(
-    request: Request,
+    connection: HTTPConnection,
     token: Annotated[str | None, Depends(oauth2_scheme)],
     db: DbSession,
 ) -> Caller:
@@ -33,12 +33,12 @@ async def get_current_user(
     Raises ``Unauthorized`` without a token, for any token that is not valid now, and for an account
     that is gone or inactive; ``BadRequest`` for more than one Authorization header.
     """
-    sent = request.headers.getlist("authorization")
+    sent = connection.headers.getlist("authorization")
     if len(sent) > 1:
         raise BadRequest("More than one Authorization header was sent")
     if not token:
         raise Unauthorized
-    settings, cache = await get_app_settings(request), await get_user_cache(request)
+    settings, cache = await get_app_settings(connection), await get_user_cache(connection)
     # Not ``token``, which FastAPI has trimmed: one token has one spelling.
     claims = decode_token(sent[0].partition(" ")[2], settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.auth.emails import canonical_email
 from app.core.errors import RateLimited
@@ -43,9 +43,9 @@ def mailbox(email: str) -> str:
         return email
 
 
-async def get_login_throttle(request: Request) -> Throttle:
+async def get_login_throttle(connection: HTTPConnection) -> Throttle:
     """The throttle of the application that serves this request."""
-    return Throttle(request.app.state.login_attempts, client_key(request.scope))
+    return Throttle(connection.app.state.login_attempts, client_key(connection.scope))
 
 
 LoginThrottle = Annotated[Throttle, Depends(get_login_throttle)]

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.core.redis import RedisGateway, RedisUnavailable
 
@@ -75,9 +75,9 @@ async def ping(client: Redis) -> bool:
     return bool(await client.ping())
 
 
-async def get_shared_checks(request: Request) -> SharedChecks:
+async def get_shared_checks(connection: HTTPConnection) -> SharedChecks:
     """The readiness results of this application."""
-    checks: SharedChecks = request.app.state.shared_checks
+    checks: SharedChecks = connection.app.state.shared_checks
     return checks
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.core.bounded_executor import BoundedExecutor
 from app.core.cache.base import Cache, NullCache
@@ -114,21 +114,21 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
-async def get_app_settings(request: Request) -> Settings:
+async def get_app_settings(connection: HTTPConnection) -> Settings:
     """The settings that this application was built with."""
-    settings: Settings = request.app.state.settings
+    settings: Settings = connection.app.state.settings
     return settings
 
 
-async def get_redis(request: Request) -> RedisGateway | None:
+async def get_redis(connection: HTTPConnection) -> RedisGateway | None:
     """The gateway to Redis, or ``None`` where none is configured."""
-    gateway: RedisGateway | None = request.app.state.redis
+    gateway: RedisGateway | None = connection.app.state.redis
     return gateway
 
 
-async def get_password_executor(request: Request) -> BoundedExecutor:
+async def get_password_executor(connection: HTTPConnection) -> BoundedExecutor:
     """The threads that hash passwords, and nothing else."""
-    executor: BoundedExecutor = request.app.state.password_executor
+    executor: BoundedExecutor = connection.app.state.password_executor
     return executor
 
 

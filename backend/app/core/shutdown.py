@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,9 @@ class Drain:
             signal.signal(signal.SIGINT, stop)
 
 
-async def get_drain(request: Request) -> Drain:
+async def get_drain(connection: HTTPConnection) -> Drain:
     """The drain state of the application that serves this request."""
-    drain: Drain = request.app.state.drain
+    drain: Drain = connection.app.state.drain
     return drain
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.pool import ConnectionPoolEntry
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
 from app.db.after_commit import FORGET, Forget, Session
@@ -192,12 +192,12 @@ def attach_database(app: FastAPI, settings: Settings, forget: Forget) -> None:
     app.state.session_factory = build_session_factory(app.state.engine, forget)
 
 
-async def get_db(request: Request) -> AsyncIterator[AsyncSession]:
+async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     """The session of this request: committed if the endpoint returned, rolled back if it raised.
 
     Everything in a request that reads the database gets it from here.
     """
-    factory: SessionFactory = request.app.state.session_factory
+    factory: SessionFactory = connection.app.state.session_factory
     session = factory()
     try:
         yield session

@@ -3,20 +3,20 @@
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from app.core.cache.base import Cache
 
 
-async def get_cache(request: Request) -> Cache:
+async def get_cache(connection: HTTPConnection) -> Cache:
     """The cache of the application that serves this request."""
-    cache: Cache = request.app.state.cache
+    cache: Cache = connection.app.state.cache
     return cache
 
 
-async def get_user_cache(request: Request) -> Cache:
+async def get_user_cache(connection: HTTPConnection) -> Cache:
     """The cache that authentication reads callers from: a null object unless that was asked for."""
-    cache: Cache = request.app.state.user_cache
+    cache: Cache = connection.app.state.user_cache
     return cache
 
 
