@@ -62,8 +62,8 @@ db-revision: ## Write a migration from the models (msg="add orders")
 	@test -n "$(strip $(msg))" || { echo 'A revision needs a name: make db-revision msg="add orders"' >&2; exit 1; }
 	@$(RUN) $(ALEMBIC) revision --autogenerate -m "$(msg)"
 
-db-downgrade: ## Undo the last migration
-	@$(RUN) $(ALEMBIC) downgrade -1
+db-downgrade: ## Undo the last migration (rev=0001: all after that one)
+	@$(RUN) scripts/downgrade.py "$(rev)"
 
 superuser: ## Create an admin account; asks for address and password
 	@$(RUN) -m app.cli create-superuser $(args)

@@ -1,47 +1,53 @@
 """Runs migrations on the database of the settings, in one transaction; app/db/migrations.py has the engine.
 
-``config.attributes["connection"]`` may hold a connection to use instead: the tests' own.
+``config.attributes["connection"]`` may hold a connection to use instead: the tests' own, or that of a running loop.
 """
 
 import asyncio
-from typing import Any, Literal
+from pathlib import Path
 
-from sqlalchemy import Connection, DefaultClause
-from sqlalchemy.sql.elements import False_, True_
-from sqlalchemy.sql.functions import now
+from sqlalchemy import Connection
 
 from alembic import context
 from app.core.config import get_settings
 from app.core.logging import configure_logging
-from app.db.migrations import build_migration_engine, in_turns, take_migration_lock
-from app.db.types import UtcDateTime
+from app.db.autogenerate import compare_server_default, include_name, render_item
+from app.db.migrations import (
+    build_migration_engine,
+    has_running_loop,
+    in_turns,
+    lost_indexes_are_errors,
+    one_line_if_nothing_was_done,
+    take_migration_lock,
+)
 from app.models import User
 
 target_metadata = User.metadata  # of Base: importing app.models has filled it with every table
+HERE = Path(__file__).parent
+# They change no table, so they do not wait for a migrator. Without a command line it is somebody's upgrade.
+READERS = {"check", "current", "history", "revision"}
 
 
-# As SQLite spells these defaults, PostgreSQL would refuse a boolean.
-PORTABLE: dict[type, str] = {now: "sa.func.now()", True_: "sa.true()", False_: "sa.false()"}
-
-
-def render_item(kind: str, item: Any, autogen_context: Any) -> str | Literal[False]:
-    """A new migration means the same on every database, and imports nothing of the application."""
-    if isinstance(item, DefaultClause):
-        return PORTABLE.get(type(item.arg), False)
-    return "sa.DateTime(timezone=True)" if isinstance(item, UtcDateTime) else False
+def refuse_another_checkout() -> None:
+    """alembic.ini finds this folder through the ``app`` that is imported, which may be that of another checkout."""
+    ini = context.config.config_file_name
+    if ini is not None and not HERE.samefile(Path(ini).parent / HERE.name):
+        raise SystemExit(f"{ini} is of another checkout than the application that is imported")
 
 
 def run(connection: Connection) -> None:
-    take_migration_lock(connection)
+    if not is_reader():
+        take_migration_lock(connection)
     if given is None:
         connection.commit()  # the lock stays; the migrations begin a transaction of their own
     context.configure(
         connection=connection,
         target_metadata=target_metadata,
-        render_as_batch=connection.dialect.name == "sqlite",
+        render_as_batch=True,  # SQLite can alter a table in no other way, and a draft is for every database
         transactional_ddl=True,
+        include_name=include_name(target_metadata, HERE / "versions"),
         render_item=render_item,
-        compare_server_default=True,
+        compare_server_default=compare_server_default,
     )
     if given is None:
         in_turns(run_migrations)
@@ -49,16 +55,26 @@ def run(connection: Connection) -> None:
         run_migrations()
 
 
+def is_reader() -> bool:
+    options = context.config.cmd_opts
+    return options is not None and options.cmd[0].__name__ in READERS
+
+
 def run_migrations() -> None:
     with context.begin_transaction():
-        context.run_migrations()
+        if is_reader():
+            context.run_migrations()
+        else:
+            with lost_indexes_are_errors():
+                context.run_migrations()
 
 
 async def migrate() -> None:
-    engine = build_migration_engine(get_settings())
+    engine = build_migration_engine(get_settings(), read_only=is_reader())
     try:
-        async with engine.connect() as connection:
-            await connection.run_sync(run)
+        with one_line_if_nothing_was_done():
+            async with engine.connect() as connection:
+                await connection.run_sync(run)
     finally:
         await engine.dispose()
 
@@ -71,11 +87,16 @@ def write_sql() -> None:
     run_migrations()
 
 
+refuse_another_checkout()
 given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 elif context.is_offline_mode():
     write_sql()
+elif has_running_loop():
+    raise SystemExit(
+        "Migrations cannot start an event loop inside of one: see backend/alembic/README.md"
+    )
 else:
     configure_logging(get_settings())
     asyncio.run(migrate())

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.fixtures.cache",
     "tests.fixtures.callers",
     "tests.fixtures.server",
+    "tests.fixtures.migrations",
     "tests.fixtures.faults",
 ]
 

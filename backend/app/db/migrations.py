@@ -1,17 +1,21 @@
 """The engine that migrations run on: no statement timeout, and never two migrators at once."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Connection, NullPool, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, NullPool, event
+from sqlalchemy.exc import DBAPIError, SAWarning
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from alembic.util import CommandError
 from app.core.config import ConfigurationError, Settings
 
 ADVISORY_LOCK = 7_205_759_403_792_793  # any number, the same for every migrator of a database
@@ -22,14 +26,19 @@ LOCK_TIMEOUT_SECONDS = 0.5
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 LOCK_NOT_AVAILABLE = "55P03"
+SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB = 5, 14, 26
+TAKE_LOCK = f"SELECT pg_advisory_lock({ADVISORY_LOCK})"
+BEGIN = "BEGIN IMMEDIATE"  # takes the write lock at once, so that migrators wait in line
+LOST_INDEX = "Skipped unsupported reflection of expression-based index"
 
 logger = logging.getLogger(__name__)
 
 
-def build_migration_engine(settings: Settings) -> AsyncEngine:
+def build_migration_engine(settings: Settings, *, read_only: bool = False) -> AsyncEngine:
     """An engine for ``DATABASE_URL``. Raises ``ConfigurationError`` without one.
 
-    For SQLite it makes the folder, and takes the write lock when a transaction begins.
+    A server that cannot be used ends the process with one line: there is nothing to migrate. For SQLite it makes
+    the folder, and takes the write lock when a transaction begins, unless it is ``read_only``.
     """
     if settings.database_url is None:
         raise ConfigurationError("Configuration error: DATABASE_URL is required to migrate")
@@ -41,20 +50,49 @@ def build_migration_engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         url.replace("sqlite", "sqlite+aiosqlite", 1), connect_args={"timeout": WAIT_SECONDS}
     )
-    if engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(engine.url.database)
     event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
-    event.listen(engine.sync_engine, "begin", _begin_immediately)
+    if not read_only:
+        event.listen(engine.sync_engine, "begin", _begin_immediately)
     return engine
 
 
 async def _connect(url: str) -> asyncpg.Connection:
-    """A connection, or the end of the process with one line: there is nothing to migrate."""
+    """A connection, or the end of the process with one line that holds no part of the URL's password."""
     try:
         return await asyncpg.connect(dsn=url)
-    except (OSError, asyncpg.PostgresError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise SystemExit(f"No connection to the database: {reason}") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _unusable(error) from None
+    except (ValueError, OverflowError):  # their text quotes the URL
+        raise SystemExit("No connection to the database: DATABASE_URL is not understood") from None
+
+
+def _unusable(error: BaseException) -> SystemExit:
+    return SystemExit(f"No connection to the database: {type(error).__name__}: {error}")
+
+
+def _make_folder(path: str | None) -> None:
+    try:
+        Path(path or "").parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(error) from None
+
+
+@contextmanager
+def one_line_if_nothing_was_done() -> Iterator[None]:
+    """End the process with one line for a lock that is not let go, or a file that is no database."""
+    try:
+        yield
+    except DBAPIError as error:
+        codes = {getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorcode")}
+        is_locked = codes & {LOCK_NOT_AVAILABLE, SQLITE_BUSY}
+        if is_locked and error.statement in {BEGIN, TAKE_LOCK}:
+            raise SystemExit(
+                f"Another migrator has held this database for {WAIT_SECONDS} s"
+            ) from None
+        if error.statement == BEGIN or codes & {SQLITE_CANTOPEN, SQLITE_NOTADB}:
+            raise _unusable(error.orig or error) from None
+        raise
 
 
 def take_migration_lock(connection: Connection) -> None:
@@ -64,9 +102,36 @@ def take_migration_lock(connection: Connection) -> None:
     (``autocommit_block``). SQLite: the write lock, which its transaction already holds.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET lock_timeout = '{WAIT_SECONDS}s'"))
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
-        connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS * 1000:.0f}ms'"))
+        connection.exec_driver_sql(f"SET lock_timeout = '{WAIT_SECONDS * 1000:.0f}ms'")
+        connection.exec_driver_sql(TAKE_LOCK)
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS * 1000:.0f}ms'")
+
+
+def has_running_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextmanager
+def lost_indexes_are_errors() -> Iterator[None]:
+    """A batch rebuilds a table of SQLite from what can be read of it, and an expression index cannot.
+
+    Raises ``CommandError`` instead of losing one, which may be all that keeps a column unique.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=LOST_INDEX, category=SAWarning)
+        try:
+            yield
+        except SAWarning as warning:
+            if not str(warning).startswith(LOST_INDEX):
+                raise
+            raise CommandError(
+                f"The batch would lose the index {str(warning).rpartition(' ')[2]}: drop it before the batch and make "
+                "it again after it"
+            ) from None
 
 
 def in_turns(migrate: Callable[[], None]) -> None:
@@ -89,4 +154,4 @@ def _leave_transactions_to_us(connection: Any, record: object) -> None:
 
 
 def _begin_immediately(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(BEGIN)

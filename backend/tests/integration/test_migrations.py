@@ -1,18 +1,17 @@
 """Migrations: up and down and up again give one schema, it is the models', and migrators wait in line."""
 
 import asyncio
-import os
-import shutil
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
-import pytest_asyncio
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from alembic import command
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from app.core.config import PROJECT_ROOT
 from app.db.migrations import build_migration_engine
@@ -20,30 +19,18 @@ from app.db.session import build_engine
 from app.models.user import User
 from scripts.harness.locks import waiting_sessions
 from scripts.harness.until import until
-from tests.fixtures.db import (
-    WORKER,
-    alembic_config,
-    drop_postgres,
-    is_postgres,
-    recreate_postgres,
-)
+from tests.fixtures.db import alembic_config, is_postgres
 from tests.fixtures.env import make_settings
-from tests.fixtures.server import server_environment
+from tests.fixtures.migrations import (
+    alembic_process,
+    copied_migrations,
+    named_rules,
+    rules_of_models,
+    schema,
+)
 
 MIGRATORS = 5
 START_SECONDS = 60  # on a busy machine
-ALEMBIC_INI = PROJECT_ROOT / "backend" / "alembic.ini"
-
-
-@pytest_asyncio.fixture
-async def empty_url(tmp_path: Path) -> AsyncIterator[str]:
-    """A database without a single table."""
-    if is_postgres():
-        name = f"migrations_{WORKER}{os.getpid()}_test"
-        yield await recreate_postgres(name)
-        await drop_postgres(name)
-    else:
-        yield f"sqlite:///{(tmp_path / 'folder' / 'migrations_test.sqlite3').as_posix()}"
 
 
 async def in_transaction(url: str, *steps: tuple[str, str]) -> object:
@@ -61,39 +48,9 @@ async def in_transaction(url: str, *steps: tuple[str, str]) -> object:
     return left
 
 
-def schema(connection: Connection) -> object:
-    inspector = inspect(connection)
-    return {
-        table: {
-            "columns": [
-                {**column, "type": str(column["type"])} for column in inspector.get_columns(table)
-            ],
-            "indexes": inspector.get_indexes(table),
-            "key": inspector.get_pk_constraint(table),
-        }
-        for table in inspector.get_table_names()
-        if table != "alembic_version"
-    }
-
-
-async def alembic(url: str, *arguments: str, ini: Path = ALEMBIC_INI) -> tuple[int, str]:
-    """The alembic command line in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "alembic", "-c", str(ini)),
-        *arguments,
-        env=server_environment(DATABASE_URL=url),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
-
-
 def with_one_more(folder: Path, upgrade: str) -> Path:
     """The configuration of a copy of the migrations, with one more that does ``upgrade``."""
-    shutil.copytree(PROJECT_ROOT / "backend" / "alembic", folder / "alembic")
-    shutil.copy(ALEMBIC_INI, folder)
+    ini = copied_migrations(folder)
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     (folder / "alembic" / "versions" / "one_more.py").write_text(
         "import sqlalchemy as sa\n"
@@ -101,7 +58,7 @@ def with_one_more(folder: Path, upgrade: str) -> Path:
         f"revision, down_revision = 'one_more', {head!r}\n"
         f"def upgrade() -> None:\n{upgrade}"
     )
-    return folder / "alembic.ini"
+    return ini
 
 
 async def test_up_down_up_leaves_the_same_schema(empty_url: str) -> None:
@@ -126,28 +83,47 @@ async def test_nobody_has_an_account_before_somebody_makes_one(empty_url: str) -
 
 
 async def test_every_single_step_can_be_undone_and_redone(empty_url: str) -> None:
-    revisions = [
-        script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()
-    ]
+    """Each file on its own, so that a merge of two branches, which has two ways back, is a step like another."""
+    scripts = list(ScriptDirectory.from_config(alembic_config()).walk_revisions())
+    engine = build_migration_engine(make_settings(database_url=empty_url))
     before: object = {}
-    for revision in reversed(revisions):
-        after = await in_transaction(empty_url, ("upgrade", revision))
-        undone = await in_transaction(empty_url, ("downgrade", "-1"))
-        redone = await in_transaction(empty_url, ("upgrade", "+1"))
 
-        assert undone == before
-        assert redone == after
-        before = after
+    async with engine.begin() as connection:
+        for script in reversed(scripts):
+            after = await connection.run_sync(step, script.module.upgrade)
+            undone = await connection.run_sync(step, script.module.downgrade)
+            redone = await connection.run_sync(step, script.module.upgrade)
+
+            assert undone == before
+            assert redone == after
+            before = after
+    await engine.dispose()
+
+
+def step(connection: Connection, change: Callable[[], None]) -> object:
+    """Run one function of a migration; return the schema that it leaves."""
+    with Operations.context(MigrationContext.configure(connection)):
+        change()
+    return schema(connection)
 
 
 @pytest.mark.slow
 async def test_the_schema_is_the_models(empty_url: str) -> None:
     await in_transaction(empty_url, ("upgrade", "head"))
 
-    code, output = await alembic(empty_url, "check")
+    code, output = await alembic_process(empty_url, "check")
 
     assert code == 0, output
     assert "No new upgrade operations detected" in output
+
+
+async def test_the_constraints_and_indexes_are_those_of_the_models(engine: AsyncEngine) -> None:
+    """By name, because Alembic compares no CHECK, and on SQLite no index of an expression."""
+    async with engine.connect() as connection:
+        found = await connection.run_sync(named_rules)
+        wanted = rules_of_models(connection.dialect)
+
+    assert found == wanted
 
 
 async def test_there_is_one_head() -> None:
@@ -156,7 +132,9 @@ async def test_there_is_one_head() -> None:
 
 @pytest.mark.slow
 async def test_five_migrators_at_once_all_succeed(empty_url: str) -> None:
-    done = await asyncio.gather(*(alembic(empty_url, "upgrade", "head") for _ in range(MIGRATORS)))
+    done = await asyncio.gather(
+        *(alembic_process(empty_url, "upgrade", "head") for _ in range(MIGRATORS))
+    )
 
     assert [code for code, _ in done] == [0] * MIGRATORS, done
     assert sum(output.count("add is_superuser") for _, output in done) == 1
@@ -164,7 +142,7 @@ async def test_five_migrators_at_once_all_succeed(empty_url: str) -> None:
 
 @pytest.mark.slow
 async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
-    code, output = await alembic(empty_url, "upgrade", "head", "--sql")
+    code, output = await alembic_process(empty_url, "upgrade", "head", "--sql")
 
     assert code == 0
     assert "CREATE TABLE users" in output
@@ -173,7 +151,7 @@ async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
 
 @pytest.mark.slow
 async def test_a_missing_database_url_is_one_clear_sentence() -> None:
-    code, output = await alembic("", "upgrade", "head")
+    code, output = await alembic_process("", "upgrade", "head")
 
     assert code == 1
     assert output.strip() == "Configuration error: DATABASE_URL is required to migrate"
@@ -181,7 +159,9 @@ async def test_a_missing_database_url_is_one_clear_sentence() -> None:
 
 @pytest.mark.slow
 async def test_a_database_that_is_away_is_one_line_that_tells_no_password() -> None:
-    code, output = await alembic("postgresql://app:marker@127.0.0.1:1/app", "upgrade", "head")
+    code, output = await alembic_process(
+        "postgresql://app:marker@127.0.0.1:1/app", "upgrade", "head"
+    )
 
     assert code == 1
     (line,) = output.splitlines()
@@ -211,7 +191,7 @@ async def test_a_table_in_use_is_tried_again_until_it_is_free(
 
     async with reader.transaction():
         await reader.execute("SELECT 1 FROM users")
-        migrator = asyncio.create_task(alembic(empty_url, "upgrade", "head", ini=ini))
+        migrator = asyncio.create_task(alembic_process(empty_url, "upgrade", "head", ini=ini))
         await until(waits, START_SECONDS)
         await until(waits_no_more, START_SECONDS)
     await reader.close()
@@ -234,6 +214,6 @@ async def test_a_migration_may_leave_its_transaction(empty_url: str, tmp_path: P
         "        op.execute(\"SET lock_timeout = '500ms'\")\n",
     )
 
-    code, output = await alembic(empty_url, "upgrade", "head", ini=ini)
+    code, output = await alembic_process(empty_url, "upgrade", "head", ini=ini)
 
     assert code == 0, output
