@@ -31,6 +31,7 @@ from scripts.chaos import (
     redis,
     shutdown,
     signals,
+    slow_database,
 )
 from scripts.chaos.run import Run
 from scripts.harness.report import Report
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Section] = {
     "names": names.measure,
     "flood": flood.measure,
     "overload": overload.measure,
+    "slow_database": slow_database.measure,
     "races": races.measure,
     "shutdown": shutdown.measure,
     "signals": signals.measure,
@@ -56,7 +58,7 @@ SECTIONS: dict[str, Section] = {
     "cost": cost.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
-ON_UVLOOP = {"overload", "log_sink"}
+ON_UVLOOP = {"overload", "slow_database", "log_sink"}
 # A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
 NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section

@@ -38,6 +38,7 @@ ANSWERING = {
     "core/errors.py": ["unit/core/test_errors.py", ENVELOPE],
     "core/exception_handlers.py": ["unit/core/test_exception_handlers.py", ENVELOPE, EDGE],
     "core/middleware/__init__.py": [STACK, "integration/test_cors.py", OVERLOAD, RATE_LIMIT],
+    "core/middleware/adaptive_limit.py": layer("adaptive_limit", OVERLOAD),
     "core/middleware/body_limit.py": layer("body_limit", "integration/test_bodies.py", EDGE),
     "core/middleware/concurrency_limit.py": layer("concurrency_limit", OVERLOAD),
     "core/middleware/cors.py": [STACK, "integration/test_cors.py"],

@@ -15,6 +15,7 @@ AppError                    500  internal_error
  ├── HeadersTooLarge        431  request_header_fields_too_large
  ├── InternalError          500  internal_error
  └── ServiceUnavailable     503  service_unavailable
+      └── Overloaded
 
 Raise one where the rule is known; core/exception_handlers.py renders it.
 """
@@ -110,6 +111,12 @@ class ServiceUnavailable(AppError):
 
     status, code, message = 503, "service_unavailable", "Please try again in a moment"
     headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class Overloaded(ServiceUnavailable):
+    """Refused at once, so that what was accepted is finished. Whoever raises it has counted it; it is not logged."""
+
+    message = "The server is busy"
 
 
 BY_STATUS: dict[int, type[AppError]] = {cls.status: cls for cls in AppError.__subclasses__()}

@@ -26,6 +26,7 @@ from app.core.errors import (
     BadRequest,
     InternalError,
     MethodNotAllowed,
+    Overloaded,
     ServiceUnavailable,
     ValidationFailed,
 )
@@ -132,7 +133,9 @@ def error_response(error: AppError, request_id: str | None = None) -> Response:
 def respond(exc: Exception) -> Response:
     """Log what an operator must know about ``exc`` and render it."""
     error = as_app_error(exc)
-    if isinstance(error, ServiceUnavailable):
+    if isinstance(error, Overloaded):
+        pass  # counted where it was raised: a record for each would cost more than the refusal
+    elif isinstance(error, ServiceUnavailable):
         logger.warning("dependency unavailable: %s", type(exc).__name__, extra=_cause(exc))
     elif isinstance(exc, StaleDataError):
         logger.warning("a row has gone meanwhile", extra=_cause(exc))

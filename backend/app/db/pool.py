@@ -1,6 +1,7 @@
 """A pool that serves in the order of asking, and knows how long a request has waited for its connection."""
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
@@ -11,51 +12,81 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProx
 from sqlalchemy.util.concurrency import await_
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, QueueCommon
 
+from app.core.errors import Overloaded
+from app.core.queue_bound import QueueBound
+from app.core.throttled_warning import ThrottledWarning
+
 T = TypeVar("T")
 
+WAITING_SHARE = (
+    1 / 8
+)  # of the pool's timeout: the rest is for what a request meets once it has begun
+
+logger = logging.getLogger(__name__)
+
 _asked_at: ContextVar[float] = ContextVar("asked_at")
+_has_begun: ContextVar[bool] = ContextVar("has_begun", default=False)
 
 
 class FairQueue(AsyncAdaptedQueue[T]):
-    """What is given back goes to whoever has waited longest.
+    """What is given back goes to whoever has waited longest; first to a request that has had a connection before.
 
     SQLAlchemy's queue wakes a waiter and lets a newcomer be faster, which sends the waiter to the end of the line:
     under load a few unlucky requests wait until they time out, while others never wait.
+
+    A newcomer who would wait for longer than an eighth of the timeout is refused at once: raises ``Overloaded``. A
+    request that has begun is not, because its work would be lost.
     """
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
         super().__init__(maxsize, use_lifo)
-        self._waiting: deque[asyncio.Future[T]] = deque()
+        self._begun: deque[asyncio.Future[T]] = deque()
+        self._newcomers: deque[asyncio.Future[T]] = deque()
+        self._bound = QueueBound()
+        self._refused = ThrottledWarning(logger, "database_pool_overloaded")
 
     def put_nowait(self, item: T) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(item)
-                return
+        for line in (self._begun, self._newcomers):
+            while line:
+                waiter = line.popleft()
+                if not waiter.done():
+                    waiter.set_result(item)
+                    return
         super().put_nowait(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         if not block or not self.empty():  # while somebody waits, there is nothing to take
             return self.get_nowait()
-        return await_(self._wait(timeout))
+        if _has_begun.get():
+            return await_(self._wait(self._begun, timeout))
+        return await_(self._wait_as_newcomer(timeout))
 
-    async def _wait(self, seconds: float | None) -> T:
+    async def _wait_as_newcomer(self, seconds: float | None) -> T:
+        ahead, asked_at = len(self._newcomers), monotonic()
+        if seconds is not None and self._bound.exceeded(ahead, seconds * WAITING_SHARE):
+            self._refused.count()
+            raise Overloaded
+        try:
+            return await self._wait(self._newcomers, seconds)
+        finally:
+            self._bound.left(ahead, monotonic() - asked_at)
+
+    async def _wait(self, line: deque[asyncio.Future[T]], seconds: float | None) -> T:
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        line.append(waiter)
         try:
             async with asyncio.timeout(seconds):
-                return await self._served(waiter)
+                return await self._served(waiter, line)
         except TimeoutError as exc:
             raise Empty from exc
 
-    async def _served(self, waiter: asyncio.Future[T]) -> T:
+    async def _served(self, waiter: asyncio.Future[T], line: deque[asyncio.Future[T]]) -> T:
         try:
             return await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 with suppress(ValueError):
-                    self._waiting.remove(waiter)
+                    line.remove(waiter)
             else:
                 self.put_nowait(waiter.result())  # served and cancelled in the same moment
             raise
@@ -68,9 +99,16 @@ class FairPool(AsyncAdaptedQueuePool):
 
     def connect(self) -> PoolProxiedConnection:
         _asked_at.set(monotonic())
-        return super().connect()
+        connection = super().connect()
+        _has_begun.set(True)
+        return connection
 
 
 def waited_seconds() -> float:
     """Since this request has asked the pool; for the function that connects."""
     return monotonic() - _asked_at.get(monotonic())
+
+
+def prioritize() -> None:
+    """From here on, this request is served before newcomers and never refused for the length of the queue."""
+    _has_begun.set(True)

@@ -90,7 +90,7 @@ async def test_refusals_are_one_warning_and_no_line_each(busy: AsyncClient) -> N
             await busy.get(ME)
 
     ours = [record for record in records if record.name.startswith("app.")]
-    assert [record.getMessage() for record in ours] == ["too many requests at once"]
+    assert [record.getMessage() for record in ours] == ["concurrency_limit_reached"]
 
 
 async def test_everybody_is_served_again_afterwards(make_app: MakeApp) -> None:

@@ -5,7 +5,10 @@ from starlette.types import ASGIApp
 
 from app.core.config import Settings
 from app.core.middleware.body_limit import BodyLimitMiddleware
-from app.core.middleware.concurrency_limit import ConcurrencyLimitMiddleware, say_busy
+from app.core.middleware.concurrency_limit import (
+    ConcurrencyLimitMiddleware,
+    reject_overloaded,
+)
 from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
 from app.core.middleware.request_guard import RequestGuardMiddleware
@@ -47,7 +50,7 @@ def concurrency(
     """No layer at all without a limit. What it answers itself may be read by the same origins as anything else."""
     if not settings.max_concurrent_requests:
         return []
-    refuse: ASGIApp = say_busy
+    refuse: ASGIApp = reject_overloaded
     for layer in cors(settings):
         refuse = layer.cls(refuse, *layer.args, **layer.kwargs)
     return [

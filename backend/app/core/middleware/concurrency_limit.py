@@ -1,29 +1,28 @@
-"""A process works on so many requests at once; the next one is refused at once, so that these are finished.
+"""A process takes so many requests at once; the next one is refused at once, so that these are finished.
 
 Without it an overload makes every request late: most are given up by their clients, after all the work was done.
 """
 
 import logging
-from collections.abc import Awaitable, Collection
-from time import monotonic
-from typing import TypeVar
+from collections.abc import Collection
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import ServiceUnavailable
+from app.core.errors import Overloaded
 from app.core.exception_handlers import error_response
+from app.core.middleware.adaptive_limit import AdaptiveLimit
 from app.core.route_template import route_path
 from app.core.telemetry.base import Telemetry
-
-T = TypeVar("T")
-
-LOG_SECONDS = 1.0
+from app.core.throttled_warning import ThrottledWarning
 
 logger = logging.getLogger(__name__)
 
 
 class ConcurrencyLimitMiddleware:
-    """Hand a request to ``refuse`` while ``limit`` others are at work. The paths of ``exempt`` always pass.
+    """Hand a request to ``refuse`` while ``limit`` others are in flight, or as many as the event loop keeps up with.
+
+    The paths of ``exempt`` always pass.
 
     Stands outside the request log: a line for each refusal would cost more than the refusal.
     """
@@ -37,49 +36,108 @@ class ConcurrencyLimitMiddleware:
         telemetry: Telemetry,
     ) -> None:
         self.app = app
-        self.limit = limit
+        self.limit = AdaptiveLimit(limit)
         self.exempt = exempt
         self.refuse = refuse
         self.telemetry = telemetry
-        self.working = 0
-        self.refused = 0
-        self._logged_at = -LOG_SECONDS
+        self.in_flight = 0
+        self.refused = ThrottledWarning(logger, "concurrency_limit_reached")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or route_path(scope) in self.exempt:
             await self.app(scope, receive, send)
-        elif self.working < self.limit:
-            self.working += 1
+            return
+        self.limit.observe(self.in_flight)
+        if not self.is_full():
+            request = CountedRequest(self, receive, send)
             try:
-                await self.app(
-                    scope,
-                    lambda: self._wait(receive()),
-                    lambda message: self._wait(send(message)),
-                )
+                await self.app(scope, request.receive, request.send)
             finally:
-                self.working -= 1
+                request.uncount()
         else:
-            self._note_refusal()
+            self.note_refusal()
             await self.refuse(scope, receive, send)
 
-    async def _wait(self, client: Awaitable[T]) -> T:
-        """Who waits for its client does not count: some slow uploads would refuse everybody else."""
-        self.working -= 1
-        try:
-            return await client
-        finally:
-            self.working += 1
+    def is_full(self) -> bool:
+        return self.in_flight >= self.limit.value
 
-    def _note_refusal(self) -> None:
-        """One record a second at most, with the number of refusals since the start."""
-        self.refused += 1
+    def note_refusal(self) -> None:
+        self.refused.count(limit=self.limit.value)
         self.telemetry.increment("requests_refused")
-        now = monotonic()
-        if now - self._logged_at >= LOG_SECONDS:
-            self._logged_at = now
-            logger.warning("too many requests at once", extra={"refused": self.refused})
 
 
-async def say_busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to whom this process cannot take."""
-    await error_response(ServiceUnavailable("The server is busy"))(scope, receive, send)
+class CountedRequest:
+    """One request, counted from its first byte to the last byte of its response.
+
+    Time spent waiting on the client's socket is not counted; otherwise a few slow uploads would exhaust the limit. A
+    request whose body has been awaited counts again only below the limit, and is refused otherwise. A response in
+    progress always does: it cannot be refused any more.
+    """
+
+    __slots__ = (
+        "_body_is_awaited",
+        "_is_counted",
+        "_layer",
+        "_receive",
+        "_response_ended",
+        "_send",
+    )
+
+    def __init__(self, layer: ConcurrencyLimitMiddleware, receive: Receive, send: Send) -> None:
+        self._layer = layer
+        self._receive = receive
+        self._send = send
+        self._body_is_awaited = True
+        self._response_ended = False
+        self._is_counted = False
+        self.count()
+
+    def count(self) -> None:
+        if not self._is_counted and not self._response_ended:
+            self._is_counted = True
+            self._layer.in_flight += 1
+
+    def is_awaited(self) -> bool:
+        """Whether there is no response before the end of the body."""
+        return self._body_is_awaited
+
+    def uncount(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._layer.in_flight -= 1
+
+    async def receive(self) -> Message:
+        """The next part of the body. Raises 503 at its end where the limit has been reached meanwhile."""
+        if (
+            not self._body_is_awaited
+        ):  # what is awaited now is the client's leaving, beside the work
+            return await self._receive()
+        self.uncount()
+        message = await self._receive()
+        # A response may have begun meanwhile: then it is too late to refuse.
+        if self.is_awaited() and not message.get("more_body", False):
+            self._body_is_awaited = False
+            if message["type"] == "http.request" and self._layer.is_full():
+                self._layer.note_refusal()
+                # FastAPI lets only this class pass through its body parsing.
+                raise HTTPException(Overloaded.status, headers=Overloaded.headers)
+            self.count()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response; the last one ends the count, whatever runs in the background afterwards."""
+        self.uncount()
+        self._body_is_awaited = False
+        if message["type"] == "http.response.start" and message["status"] != Overloaded.status:
+            self._layer.limit.served += 1
+        try:
+            await self._send(message)
+        finally:
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._response_ended = True
+            self.count()
+
+
+async def reject_overloaded(scope: Scope, receive: Receive, send: Send) -> None:
+    """The response to a request that this process cannot take."""
+    await error_response(Overloaded())(scope, receive, send)

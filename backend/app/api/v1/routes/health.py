@@ -12,6 +12,7 @@ from app.core.readiness import ReadinessChecks, check_dependencies
 from app.core.resources import AppSettings, RedisClient
 from app.core.routing import Router
 from app.core.shutdown import DrainState
+from app.db.pool import prioritize
 from app.db.session import DbSession
 
 router = Router(prefix="/health", tags=["health"])
@@ -40,6 +41,7 @@ async def ready(  # noqa: PLR0917  FastAPI calls it by name
 
     A configured Redis is reported; it decides only with READINESS_REQUIRES_REDIS.
     """
+    prioritize()  # a process that refuses a part of its requests is not out of order
     checks = dict(await shared.get(partial(check_dependencies, db, redis)))
     required = [checks["db"]]
     if settings.readiness_requires_redis:
