@@ -44,13 +44,16 @@ def create_superuser(
     settings = get_settings()
     try:
         address = canonical_email(email)
+    except ValueError as error:
+        raise failed(str(error)) from None
+    try:
         check_new_password(password, address, settings)
         asyncio.run(insert_superuser(settings, address, password))
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
     except SQLAlchemyError:
         raise failed("The database cannot be used. Is it running and migrated?") from None
-    except (AppError, ValueError) as error:
+    except AppError as error:
         raise failed(str(error)) from None
     typer.echo(f"Created the admin account {address}")
 

@@ -9,10 +9,10 @@ from starlette.requests import HTTPConnection
 
 from app.auth.caller import Caller, load_caller
 from app.auth.jwt import decode_token, invalid_token
-from app.core.cache.dependency import get_user_cache
+from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
 from app.core.inputs import CanonicalUuid
-from app.core.resources import get_app_settings
+from app.core.resources import AppSettings
 from app.db.session import DbSession
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ async def get_current_user(
     connection: HTTPConnection,
     token: Annotated[str | None, Depends(oauth2_scheme)],
     db: DbSession,
+    settings: AppSettings,
+    cache: UserCache,
 ) -> Caller:
     """The active account that the bearer token names, read from the database on every request.
 
@@ -38,7 +40,6 @@ async def get_current_user(
         raise BadRequest("More than one Authorization header was sent")
     if not token:
         raise Unauthorized
-    settings, cache = await get_app_settings(connection), await get_user_cache(connection)
     # Not ``token``, which FastAPI has trimmed: one token has one spelling.
     claims = decode_token(sent[0].partition(" ")[2], settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds

@@ -82,6 +82,7 @@ async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
 
 async def _find(db: AsyncSession, email: str) -> User | None:
     try:
-        return await UserRepository(db).get_by_email(canonical_email(email))
+        address = canonical_email(email)
     except ValueError:
-        return None
+        return None  # no account has such an address
+    return await UserRepository(db).get_by_email(address)

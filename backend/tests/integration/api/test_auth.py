@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,9 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.auth.dependencies import AdminUser, require_roles
 from app.auth.password import hash_password
 from app.core.app_factory import create_app
-from app.core.resources import lifespan
+from app.core.cache.base import NullCache
+from app.core.cache.dependency import get_user_cache
+from app.core.resources import get_app_settings, lifespan
 from app.db.session import get_db
-from app.models.user import User
+from app.models.user import User, caller_key
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, MakeUser, bearer, headers_of
 from tests.fixtures.env import FAST_HASH_ROUNDS, make_settings
@@ -88,6 +91,14 @@ class TestLogin:
 
         assert answer.json()["expires_in"] == 300
 
+    @pytest.mark.parametrize(
+        "spelling", [" ada@example.com", "ada@example.com ", "  Ada@example.com "]
+    )
+    async def test_blanks_around_the_email_are_ignored(
+        self, client: AsyncClient, ada: User, spelling: str
+    ) -> None:
+        assert (await log_in(client, spelling)).status_code == 200
+
     @pytest.mark.parametrize("spelling", ["ADA@EXAMPLE.COM", "Ada@Example.com"])
     async def test_case_variant_of_the_email_logs_in(
         self, client: AsyncClient, ada: User, spelling: str
@@ -148,6 +159,56 @@ class TestLogin:
 
             me = await client.get("/auth/me", headers=bearer(answer.json()["access_token"]))
         assert (created.status_code, answer.status_code, me.status_code) == (201, 200, 200)
+
+
+class DriverTrouble(AsyncSession):
+    """A session whose driver raises what is no error of a database, as asyncpg does for some URLs."""
+
+    async def scalar(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("not a wrong password")
+
+
+class TestLoginWithABrokenDatabase:
+    async def test_value_error_of_the_driver_is_not_a_wrong_password(
+        self, engine: AsyncEngine
+    ) -> None:
+        async def broken() -> AsyncIterator[AsyncSession]:
+            async with DriverTrouble(engine) as session:
+                yield session
+
+        app = create_app(make_settings())
+        app.dependency_overrides[get_db] = broken
+        async with client_for(app) as client:
+            answer = await log_in(client, "ada@example.com")
+
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal_error"
+
+
+class TestOverriddenDependency:
+    async def test_settings_reach_authentication(self, make_app: MakeApp, ada: User) -> None:
+        app = make_app()
+        app.dependency_overrides[get_app_settings] = lambda: make_settings(jwt_audience="another")
+        async with client_for(app) as client:
+            answer = await client.get("/auth/me", headers=headers_of(ada))
+
+        assert answer.status_code == 401
+
+    async def test_user_cache_reaches_authentication(self, make_app: MakeApp, ada: User) -> None:
+        asked: list[str] = []
+
+        class Asked(NullCache):
+            async def get(self, key: str) -> bytes | None:
+                asked.append(key)
+                return await super().get(key)
+
+        app = make_app()
+        app.dependency_overrides[get_user_cache] = Asked
+        async with client_for(app) as client:
+            answer = await client.get("/auth/me", headers=headers_of(ada))
+
+        assert answer.status_code == 200
+        assert asked == [caller_key(ada.id)]
 
 
 class TestHashUpgrade:

@@ -6,6 +6,7 @@ from app.auth.emails import canonical_email
 
 LONGEST = "aa@" + ".".join(["b" * 62] * 4)  # 254 characters
 REFUSAL = "^This is not a valid e-mail address$"
+RESERVED = "^The domain of this e-mail address is reserved"
 
 
 class TestCanonicalEmail:
@@ -14,6 +15,8 @@ class TestCanonicalEmail:
         [
             ("ada@example.com", "ada@example.com"),
             ("ADA@Example.COM", "ada@example.com"),
+            (" ada@example.com", "ada@example.com"),
+            ("ada@example.com  ", "ada@example.com"),
             ("ada+tag@example.com", "ada+tag@example.com"),
             ("a.d.a@example.com", "a.d.a@example.com"),
             ("ada@bücher.de", "ada@xn--bcher-kva.de"),
@@ -61,11 +64,11 @@ class TestCanonicalEmail:
     @pytest.mark.parametrize(
         "text",
         [
-            "", "ada", "@example.com", "ada@", "ada@@example.com", "ada@example", "ada@localhost",
+            "", "ada", "@example.com", "ada@", "ada@@example.com", "ada@example",
             "ada@[127.0.0.1]", "ada@127.0.0.1", "Bob <bob@example.com>", "<bob@example.com>",
             '"a b"@example.com', "ada@example.com.", "ada@.example.com", "ada@example..com",
-            ".ada@example.com", "ada.@example.com", " ada@example.com", "ada@example.com ",
-            "ada@example.com\n", "ada\0@example.com", "ada@exam_ple.com", "ada@-example.com",
+            ".ada@example.com", "ada.@example.com", "ada @example.com", "ada@ example.com",
+            "ada@example.com\n", "\u00a0ada@example.com", "ada\0@example.com", "ada@exam_ple.com", "ada@-example.com",
             "ada@xn--a.com", "ada,grace@example.com", "ada@example.com,grace@example.com",
             "ada;@example.com", "ada@" + "b" * 64 + ".com", "a" * 250 + "@example.com",
             LONGEST + "bb", "a" + LONGEST, "ada\ud800@example.com", "ada@exam\udfffple.com", "\u0301@example.com",
@@ -74,6 +77,14 @@ class TestCanonicalEmail:
     def test_anything_but_a_plain_address_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=REFUSAL):
             canonical_email(text)
+
+    @pytest.mark.parametrize(
+        "address",
+        ["ada@localhost", "ada@printer.local", "ada@Example.TEST", "ada@x.invalid", "ada@a.onion"],
+    )
+    def test_address_in_a_reserved_domain_is_told_why(self, address: str) -> None:
+        with pytest.raises(ValueError, match=RESERVED):
+            canonical_email(address)
 
     def test_address_that_is_too_long_in_ascii_is_refused(self) -> None:
         unicode_domain = ".".join(["ü" + "b" * 54] * 4)
