@@ -42,9 +42,9 @@ class OneConnection:
         self.order.append("read")
 
     def expect_slow_places(self) -> None:
-        """As after a second in which each place in the line lasted a second."""
+        """As after a time in which each place in the line lasted a minute."""
         for _ in range(100):
-            self.app.state.engine.pool._pool._bound.left(0, 1.0)
+            self.app.state.engine.pool._pool._bound.left(0, 60.0)
 
 
 @pytest_asyncio.fixture
