@@ -25,12 +25,14 @@ RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv ba
 
 FROM python:3.13-slim
 
+# Nobody's X-Forwarded-For is believed until FORWARDED_ALLOW_IPS names a proxy: unset, uvicorn would believe 127.0.0.1.
 # One heap for all threads, of which the interpreter lets one run at a time: several take 5 MiB more, and grow for longer.
 ENV MALLOC_ARENA_MAX=1 \
     PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app/backend \
     PYTHONUNBUFFERED=1 \
-    APP_ENV=production
+    APP_ENV=production \
+    FORWARDED_ALLOW_IPS=
 # The base image leaves the standard library without bytecode. An unprivileged process could never keep what it
 # compiles, and would compile it anew at every start and every health check.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x site-packages \
@@ -48,8 +50,8 @@ STOPSIGNAL SIGTERM
 
 # It names a host that is served here: with ALLOWED_HOSTS set, 127.0.0.1 would be refused.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as http; host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', 'health') or 'localhost'; http.urlopen(http.Request('http://127.0.0.1:8000/api/v1/health/live', headers={'Host': host}), timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as http; host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', 'health') or 'localhost'; port = os.environ.get('PORT') or '8000'; http.urlopen(http.Request(f'http://127.0.0.1:{port}/api/v1/health/live', headers={'Host': host}), timeout=2)"]
 
 # SIGTERM: DRAIN_SECONDS of serving with readiness at 503, then at most 25 s for what is in flight.
-CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8000", "--http", "httptools", \
-     "--no-access-log", "--no-server-header", "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "25"]
+# The shell is there for PORT and gone at once: after exec, uvicorn is the process that gets the signal.
+CMD ["sh", "-c", "exec uvicorn app.main:app --host 0.0.0.0 --port ${PORT:-8000} --http httptools --no-access-log --no-server-header --timeout-keep-alive 75 --timeout-graceful-shutdown 25"]

@@ -1,11 +1,13 @@
-"""What ``make run`` does: migrate, say where things are, serve with reload."""
+"""What ``make run`` does: take the port, migrate, say where things are, serve with reload."""
 
 import os
 import socket
 import subprocess
 import sys
+from itertools import dropwhile, islice, takewhile
 
 import uvicorn
+from uvicorn.supervisors import ChangeReload
 
 from app.core.config import PROJECT_ROOT, get_settings
 
@@ -14,6 +16,10 @@ LAST_PORT = 65_535
 BACKEND = PROJECT_ROOT / "backend"
 # For eyes and for reloading, unless the environment or .env says otherwise.
 DEVELOPMENT = {"LOG_JSON": "false", "DRAIN_SECONDS": "0"}
+
+# What SQLAlchemy adds to the text of an error.
+AFTER_THE_ERROR = ("[SQL:", "[parameters:", "(Background on this error")
+REASON_LINES = 5
 
 BANNER = """
   API documentation   http://{host}:{port}/docs
@@ -28,28 +34,15 @@ BANNER = """
 def main() -> None:
     settings = get_settings()
     port = chosen_port()
-    if is_taken(port):
-        sys.exit(
-            f"Port {port} is taken. Stop what listens there, or choose another: make run PORT=8001"
-        )
+    # Listened on from here on: who is started beside this one finds the port taken, and never says that it serves.
+    listener = listen(port)
     for name, value in DEVELOPMENT.items():
         if name.lower() not in settings.model_fields_set:
             os.environ[name] = value
     migrate()
     database = settings.model_dump_safe()["database_url"]
     print(BANNER.format(host=HOST, port=port, database=database), flush=True)
-    uvicorn.run(
-        "app.main:app",
-        host=HOST,
-        port=port,
-        http="httptools",
-        reload=True,
-        reload_dirs=[str(BACKEND / "app")],
-        app_dir=str(BACKEND),
-        access_log=False,
-        server_header=False,
-        log_level="warning",
-    )
+    serve(listener)
 
 
 def chosen_port() -> int:
@@ -59,15 +52,15 @@ def chosen_port() -> int:
     return int(wanted)
 
 
-def is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        if os.name != "nt":  # there, the option would let two servers share the port
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False
+def listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except PermissionError:
+        sys.exit(f"Port {port} needs more rights. Choose another: make run PORT=8001")
+    except OSError:
+        sys.exit(
+            f"Port {port} is taken. Stop what listens there, or choose another: make run PORT=8001"
+        )
 
 
 def migrate() -> None:
@@ -82,9 +75,34 @@ def migrate() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        reasons = [line for line in said if not line.startswith("(Background on this error")]
-        sys.exit(f"The database could not be migrated: {' '.join(reasons[-1:])}")
+        reason = reason_of(done.stderr.strip() or done.stdout.strip())
+        sys.exit(f"The database could not be migrated: {reason}\nThe whole of it: make db-upgrade")
+
+
+def reason_of(output: str) -> str:
+    """What a failed command says: the error below its traceback without the statement, or else its last line."""
+    lines = output.splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    if not frames:
+        return lines[-1] if lines else "it said nothing"
+    below = dropwhile(lambda line: line.startswith(" "), lines[frames[-1] :])
+    error = takewhile(lambda line: not line.startswith(AFTER_THE_ERROR), below)
+    return "\n".join(islice(error, REASON_LINES))
+
+
+def serve(listener: socket.socket) -> None:
+    config = uvicorn.Config(
+        "app.main:app",
+        http="httptools",
+        reload=True,
+        reload_dirs=[str(BACKEND / "app")],
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        # uvicorn itself would believe whatever comes from this machine.
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
+    )
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
 
 
 if __name__ == "__main__":

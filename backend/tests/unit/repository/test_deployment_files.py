@@ -1,17 +1,21 @@
 """What Dockerfile, docker-compose.yml and the workflows promise, read from the files: no engine is needed."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
 from app.core.config import PROJECT_ROOT, Settings
+from tests.fixtures.server import Server, free_port, server_environment
 
 pytestmark = pytest.mark.unit
 
@@ -52,9 +56,22 @@ def arguments(stage: list[tuple[str, str]], name: str) -> list[str]:
     return [text for instruction, text in stage if instruction == name]
 
 
-def server_command() -> list[str]:
+def start_command() -> list[str]:
     command: list[str] = json.loads(arguments(stages()[-1], "CMD")[-1])
     return command
+
+
+def server_command() -> list[str]:
+    """What the shell of the image becomes where PORT is not set."""
+    return shlex.split(start_command()[-1].replace("${PORT:-8000}", "8000"))[1:]
+
+
+def image_environment() -> dict[str, str]:
+    """What the image sets, where it is not about its own folders; and this environment's uvicorn."""
+    pairs = [pair.partition("=") for pair in arguments(stages()[-1], "ENV")[0].split()]
+    ours = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    given = {name: value for name, _, value in pairs if name not in {"PATH", "PYTHONPATH"}}
+    return given | server_environment(**ours)
 
 
 def option(command: list[str], name: str) -> str:
@@ -127,8 +144,44 @@ class TestImage:
     def test_no_secret_is_passed_through_the_build(self) -> None:
         assert not [text for name, text in instructions() if name == "ARG"]
 
-    def test_the_command_is_in_exec_form_and_starts_the_stable_entry_point(self) -> None:
+    def test_the_command_is_in_exec_form_and_becomes_the_stable_entry_point(self) -> None:
+        assert start_command()[:2] == ["sh", "-c"]
+        assert start_command()[2].startswith("exec uvicorn app.main:app ")
         assert server_command()[:2] == ["uvicorn", "app.main:app"]
+
+    def test_it_listens_where_the_health_check_asks(self) -> None:
+        (check,) = arguments(stages()[-1], "HEALTHCHECK")
+
+        assert "--port ${PORT:-8000} " in start_command()[2]
+        assert "port = os.environ.get('PORT') or '8000'" in check
+
+    def test_no_proxy_is_believed_that_was_not_named(self) -> None:
+        """Empty, because uvicorn believes 127.0.0.1 where it is not set."""
+        assert "FORWARDED_ALLOW_IPS=" in arguments(stages()[-1], "ENV")[0].split()
+        assert not [text for text in server_command() if "forwarded" in text]
+
+    @pytest.mark.slow
+    def test_its_command_serves_on_port_and_ends_with_0_at_sigterm(self, tmp_path: Path) -> None:
+        port = free_port()
+        process = subprocess.Popen(
+            start_command(),
+            cwd=tmp_path,
+            env={**image_environment(), "PORT": str(port)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        server = Server(process, port, tmp_path / "log")  # type: ignore[arg-type]  # its output is a pipe
+        (tmp_path / "log").touch()
+        server.wait_until_up()
+        server.client.get("/api/v1/users/me", headers={"X-Forwarded-For": "203.0.113.7"})
+        code = server.terminate()
+        said, _ = process.communicate()
+        server.close()
+
+        assert code == 0
+        assert '"client": "127.0.0.1"' in said
+        assert "203.0.113.7" not in said
 
     def test_the_server_parses_with_httptools_and_says_little(self) -> None:
         command = server_command()
@@ -145,7 +198,7 @@ class TestImage:
         program: list[str] = json.loads(check.partition(" CMD ")[2])
 
         assert program[:2] == ["python", "-c"]
-        assert "http://127.0.0.1:8000/api/v1/health/live" in program[2]
+        assert "http://127.0.0.1:{port}/api/v1/health/live" in program[2]
         assert not re.search(r"\b(curl|wget)\b", check)
 
     def test_the_health_check_names_a_host_that_is_served(self) -> None:
@@ -222,6 +275,10 @@ class TestCompose:
 
         assert len(ports) == 1
         assert ports[0].startswith(LOOPBACK)
+
+    def test_port_of_the_env_file_does_not_reach_into_the_container(self) -> None:
+        for name in BACKEND_SERVICES:
+            assert self.services()[name]["environment"]["PORT"] == "8000"
 
     def test_port_chooses_where_the_application_listens(self) -> None:
         assert self.services()["app"]["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
