@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from app.core.config import PROJECT_ROOT
+from tests.fixtures.wheel import build_wheel
 
 pytestmark = pytest.mark.unit
 
@@ -114,22 +114,6 @@ class TestKnownHoles:
 
         assert name not in everything
         assert name not in [canonicalize_name(line.name) for line in declared()]
-
-
-def build_wheel(folder: Path) -> Path:
-    """The smallest package that pip installs."""
-    wheel = folder / "tiny-1.0-py3-none-any.whl"
-    about = "tiny-1.0.dist-info"
-    files = {
-        "tiny.py": "",
-        f"{about}/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{about}/RECORD": f"tiny.py,,\n{about}/METADATA,,\n{about}/WHEEL,,\n{about}/RECORD,,\n",
-    }
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return wheel
 
 
 @pytest.mark.slow
