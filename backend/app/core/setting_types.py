@@ -9,17 +9,30 @@ from pydantic_settings import NoDecode
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
+from app.core import postgresql_url, service_url
+
 POSTGRESQL = dict.fromkeys(
     ("postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg2"),
     "postgresql",
 )
 SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
-# A host, with a port if it likes: PostgreSQL takes several of them, a socket or SQLite has none.
-ADDRESS = r"(\[[0-9a-fA-F:.]+\]|[^:,\[\]]*)(:[0-9]{1,5})?"
-ADDRESSES = f"{ADDRESS}(,{ADDRESS})*"
 REDIS = {"redis": "redis", "rediss": "rediss"}
-REDIS_DATABASE = re.compile(r"(/[0-9]*)?")
+REDIS_DATABASE = re.compile(r"[0-9]*")
+# Not its limits of time, number and protocol: core/redis.py has its own, and the URL's would win.
+REDIS_OPTIONS = {
+    *("db", "username", "password", "client_name", "socket_keepalive"),
+    *(
+        "ssl_cert_reqs",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_ca_data",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_password",
+    ),
+    *("ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+}
 
 
 def _split(value: object) -> object:
@@ -42,37 +55,46 @@ def _origin(value: str) -> str:
     return value
 
 
-def _spelled(schemes: dict[str, str], addresses: str, example: str) -> AfterValidator:
-    """Refuse a URL of another scheme or without an address, and write the scheme as the driver knows it."""
-
-    def normalise(value: SecretStr) -> SecretStr:
-        scheme, separator, rest = value.get_secret_value().partition("://")
-        if not separator or scheme not in schemes:
-            names = ", ".join(f"{name}://" for name in schemes)
-            raise ValueError(f"must start with one of {names}")
-        authority = re.split("[/?]", rest, maxsplit=1)[0]
-        if not re.fullmatch(addresses, authority.rpartition("@")[2]):
-            raise ValueError(f"must name host and port such as {example}")
-        if schemes[scheme] == "sqlite" and rest.strip("/") in {"", ":memory:"}:
-            raise ValueError(
-                "must name a file: in memory, every connection has a database of its own"
-            )
-        return SecretStr(f"{schemes[scheme]}://{rest}")
-
-    return AfterValidator(normalise)
+def _scheme(value: SecretStr, schemes: dict[str, str]) -> tuple[str, str]:
+    """The scheme as the driver knows it, and what follows it. Raises ``ValueError`` for any other."""
+    scheme, separator, rest = value.get_secret_value().partition("://")
+    if not separator or scheme not in schemes:
+        names = ", ".join(f"{name}://" for name in schemes)
+        raise ValueError(f"must start with one of {names}")
+    return schemes[scheme], rest
 
 
-def _understood_by_redis(value: SecretStr) -> SecretStr:
-    """Refuse what the client would drop in silence, or find wrong as late as its first connection."""
-    url = value.get_secret_value()
+def _database_url(value: SecretStr) -> SecretStr:
+    scheme, rest = _scheme(value, POSTGRESQL | SQLITE)
+    if scheme == "postgresql":
+        return SecretStr(postgresql_url.canonical(rest))
+    if not rest.startswith("/"):
+        raise ValueError("must have three slashes in front of a file, as in sqlite:///path")
+    if "?" in rest:
+        raise ValueError("must be sqlite:/// and a path, without options")
+    if rest.strip("/") in {"", ":memory:"}:
+        raise ValueError("must name a file: in memory, every connection has a database of its own")
+    return SecretStr(f"{scheme}://{rest}")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    """Refuse what the client would read otherwise, drop in silence, or find wrong at its first connection."""
+    scheme, rest = _scheme(value, REDIS)
+    url = service_url.parse(rest)
+    for host in url.hosts:
+        service_url.canonical_address(host, "redis.example.com:6379")
+    if len(url.hosts) > 1:
+        raise ValueError("must name one host")
+    if not REDIS_DATABASE.fullmatch(url.name):
+        raise ValueError("must name its database by a number, as in redis://redis.example.com/0")
+    for name in url.options:
+        if name not in REDIS_OPTIONS:
+            raise service_url.refuse_option(name, "is not supported", url.options)
     try:
         # Which connects to nothing yet.
-        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # redis-py's own
-        path = urlsplit(url).path
-    except (RedisError, AttributeError, TypeError, ValueError):
-        raise ValueError("has a port or an option that the Redis client does not accept") from None
-    if not REDIS_DATABASE.fullmatch(path):
-        raise ValueError("must name its database by a number, as in redis://redis.example.com/0")
+        ConnectionPool.from_url(f"{scheme}://{rest}").make_connection()  # type: ignore[no-untyped-call]  # redis-py's own
+    except (RedisError, TypeError, ValueError):
+        raise ValueError("has an option whose value the Redis client does not accept") from None
     return value
 
 
@@ -88,11 +110,5 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 HostNames = Annotated[Names, AfterValidator(lambda names: tuple(map(_host, names)))]
 Origins = Annotated[Names, AfterValidator(lambda names: tuple(map(_origin, names)))]
 Seconds = Annotated[float, Field(gt=0, le=300)]
-DatabaseUrl = Annotated[
-    SecretStr, _spelled(POSTGRESQL | SQLITE, ADDRESSES, example="db.example.com:5432")
-]
-RedisUrl = Annotated[
-    SecretStr,
-    _spelled(REDIS, ADDRESS, example="redis.example.com:6379"),
-    AfterValidator(_understood_by_redis),
-]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]

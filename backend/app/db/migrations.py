@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from alembic.util import CommandError
 from app.core.config import ConfigurationError, Settings
+from app.db.hosts import connect_to_first
 
 ADVISORY_LOCK = 7_205_759_403_792_793  # any number, the same for every migrator of a database
 WAIT_SECONDS = 60  # for another migrator
@@ -25,6 +26,7 @@ WAIT_SECONDS = 60  # for another migrator
 LOCK_TIMEOUT_SECONDS = 0.5
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
+CONNECT_SECONDS = 10.0  # in all, however many hosts
 LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB = 5, 14, 26
 TAKE_LOCK = f"SELECT pg_advisory_lock({ADVISORY_LOCK})"
@@ -60,7 +62,7 @@ def build_migration_engine(settings: Settings, *, read_only: bool = False) -> As
 async def _connect(url: str) -> asyncpg.Connection:
     """A connection, or the end of the process with one line that holds no part of the URL's password."""
     try:
-        return await asyncpg.connect(dsn=url)
+        return await connect_to_first(url, timeout=CONNECT_SECONDS)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _unusable(error) from None
     except (ValueError, OverflowError):  # their text quotes the URL

