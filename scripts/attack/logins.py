@@ -85,8 +85,9 @@ async def form(arena: Arena) -> None:
     expect(await arena.login(**good), 200)
     await refuse_types(arena, plain, good)
     bodies = {
-        "1 500 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(1_500))}", 400),
-        "500 000 ampersands": ("&" * 500_000, 400),
+        "1 500 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(1_500))}", 413),
+        "150 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(150))}", 400),
+        "8 000 ampersands": ("&" * 8_000, 400),
         "user name twice": (f"{plain}&username=x", 400),
         "password twice, the same": (f"{plain}&{urlencode({'password': PASSWORD})}", 400),
         "bytes beyond ASCII": (f"{plain}\udcff", 400),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from scripts.chaos.run import Run
 from scripts.harness.client import Connection, message
 from scripts.harness.memory import resident_mib
@@ -17,7 +18,6 @@ DESCRIPTORS, CLIENTS = 64, 200
 RECOVERY_SECONDS = 3
 UPLOADS = 300
 MEMORY_MIB, BODIES = 256, 100
-MAX_BODY_BYTES = 1_048_576
 LOOK_SECONDS = 0.05
 
 
@@ -77,7 +77,7 @@ async def unfinished(run: Run, server: Server, account: Account) -> None:
 async def bodies(run: Run, server: Server) -> None:
     """Many at once, each as large as it may be: all of them are in memory before one is judged."""
     filler = {"email": "ada@example.com", "password": ""}
-    filler["password"] = "x" * (MAX_BODY_BYTES - len(json.dumps(filler)))
+    filler["password"] = "x" * (CREDENTIALS_MAX_BYTES - len(json.dumps(filler)))
     peak = 0.0
 
     async def look() -> None:
@@ -95,6 +95,6 @@ async def bodies(run: Run, server: Server) -> None:
         for connection in connections:
             connection.close()
     looking.cancel()
-    name = f"{BODIES} bodies of 1 MiB at once"
+    name = f"{BODIES} bodies of {CREDENTIALS_MAX_BYTES:,} bytes at once"
     run.report.exactly(f"{name}: answers", {INVALID}, statuses)
     run.report.at_most(f"{name}: resident at most", MEMORY_MIB, peak, "MiB")

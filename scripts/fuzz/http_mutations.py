@@ -1,7 +1,9 @@
 """Ways to spoil a request that know what HTTP is: its first line, its headers, its length, its limits."""
 
+import re
 from random import Random
 
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.core.middleware.request_guard import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
 from scripts.fuzz.anatomy import LENGTH, joined, parts
 from scripts.fuzz.mutations import Mutation
@@ -14,16 +16,24 @@ from scripts.fuzz.words import (
     LENGTHS,
     LINE_ENDS,
     METHODS,
+    PARAMETERS,
     VERSIONS,
 )
 
-LARGEST_BODY = 1_048_576  # MAX_BODY_BYTES, unless it is set
+CONTENT_TYPE = re.compile(rb"(?i)content-type:[^\r\n]*")
+# Of the routes that anybody may send one to, and MAX_BODY_BYTES unless it is set.
+LARGEST_BODIES = (CREDENTIALS_MAX_BYTES, 1_048_576)
 
 
 def add_header(dice: Random, raw: bytes, other: bytes) -> bytes:
     line, headers, body = parts(raw)
     headers.insert(dice.randrange(len(headers) + 1), dice.choice(HEADER_LINES))
     return joined(line, headers, body)
+
+
+def add_parameter(dice: Random, raw: bytes, other: bytes) -> bytes:
+    """To the type of the body, whatever the type is."""
+    return CONTENT_TYPE.sub(lambda found: found[0] + dice.choice(PARAMETERS), raw, count=1)
 
 
 def move_headers(dice: Random, raw: bytes, other: bytes) -> bytes:
@@ -86,12 +96,13 @@ def lengthen_body(dice: Random, raw: bytes, other: bytes) -> bytes:
     if dice.randrange(2):
         body += dice.choice(FILLINGS) * dice.randrange(4_096)
     else:
-        body = body.ljust(LARGEST_BODY + dice.randrange(2))
+        body = body.ljust(dice.choice(LARGEST_BODIES) + dice.randrange(2))
     return LENGTH.sub(rb"\g<1>%d" % len(body), joined(line, headers, body), count=1)
 
 
 HTTP: tuple[Mutation, ...] = (
     add_header,
+    add_parameter,
     move_headers,
     change_method,
     change_version,

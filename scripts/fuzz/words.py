@@ -43,6 +43,14 @@ HEADER_LINES = (
     b"x: \x00", b"x: a\rb",
 )
 
+# Of a Content-Type: those of RFC 2231 first.
+PARAMETERS = (
+    b"; charset*=%00''x", b"; charset*0=x; charset*=utf-8''y", b"; charset*" + b"1" * 5_000 + b"=x",
+    b"; charset*=utf-8''utf-8", b"; a*0*='; a*=''", b"; boundary*=%00''x", b"; charset*1=x",
+    b'; charset="utf-8', b'; charset="\\u"', b"; charset=utf-8; charset=utf-16", b"; charset", b"; =", b";" * 500,
+    b"; charset=\xff", b"; charset='utf-8'", b"; boundary=x", b" ; charset = utf-8", b", text/plain",
+)
+
 METHODS = (
     b"HEAD", b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT", b"FOO",
     b"get", b"PRI", b"",

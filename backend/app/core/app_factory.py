@@ -13,11 +13,11 @@ from app.auth.identify import verified_user
 from app.core.config import Settings, get_settings
 from app.core.docs import router as docs_router
 from app.core.exception_handlers import register_exception_handlers
+from app.core.flat_routes import flatten
 from app.core.logging import configure_logging
 from app.core.middleware import middleware_stack
 from app.core.rate_limit.middleware import RateLimitScope
 from app.core.resources import attach_resources, build_resources, lifespan
-from app.core.routing import flatten
 from app.db.session import attach_database
 
 # Answered whatever happens to other requests: neither limited nor refused.

@@ -75,7 +75,10 @@ class Settings(BaseSettings):
         0, ge=0, le=63_072_000, description="Strict-Transport-Security max-age. 0: not sent."
     )
     max_body_bytes: int = Field(
-        1_048_576, ge=1_024, le=1_073_741_824, description="Largest request body."
+        1_048_576,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Largest request body, where the route does not say otherwise (max_body_size).",
     )
     max_concurrent_requests: int = Field(
         100, ge=0, le=100_000, description="Requests at work in a process, then 503. 0: no limit."

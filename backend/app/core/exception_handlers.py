@@ -11,9 +11,9 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -30,6 +30,8 @@ from app.core.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
+from app.core.route_template import routes_at
+from app.core.routing import StrictRoute
 
 logger = logging.getLogger(__name__)
 
@@ -151,23 +153,32 @@ def _cause(exc: Exception) -> dict[str, str]:
     return {"cause": f"{type(origin).__name__}: {origin}"[:300]}
 
 
-def allowed_methods(request: Request) -> str:
-    """Every method that some route accepts at this path (RFC 9110, section 15.5.6)."""
+def allowed_methods(request: Request, exc: Exception | None = None) -> str:
+    """Every method that some route accepts at this path (RFC 9110, section 15.5.6).
+
+    The ``Allow`` of ``exc`` comes first where a route did accept the method: then the endpoint refuses it, and knows why.
+    Files that are mounted or a frontend's name no methods at all.
+    """
+    own = Headers(getattr(exc, "headers", None) or {}).get("allow")
     methods: set[str] = set()
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    for route in iter_route_contexts(request.app.routes):
-        regex = getattr(route, "path_regex", None)
-        if regex is not None and regex.match(path):
-            methods |= route.methods or set()
-    if "GET" in methods:
-        methods.add("HEAD")
-    return ", ".join(sorted(methods))
+    for route in routes_at(request.scope):
+        methods |= route.methods or set()
+        if isinstance(route.original_route, StrictRoute) and "GET" in methods:
+            methods.add("HEAD")
+    if own is not None and (not methods or request.scope.get("method") in methods):
+        return own
+    return ", ".join(sorted(methods or {"GET", "HEAD"}))
 
 
 async def handle(request: Request, exc: Exception) -> Response:
     """The handler that Starlette calls for every registered class."""
-    if isinstance(exc, HTTPException) and exc.status_code == MethodNotAllowed.status:
-        return error_response(MethodNotAllowed(headers={"Allow": allowed_methods(request)}))
+    error = as_app_error(exc)
+    if isinstance(error, MethodNotAllowed):
+        headers = MutableHeaders(error.headers)
+        headers["Allow"] = allowed_methods(request, exc)
+        return error_response(
+            MethodNotAllowed(error.message, details=error.details, headers=headers)
+        )
     return respond(exc)
 
 

@@ -17,7 +17,9 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.routing import MAX_FORM_FIELDS
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES, UserCreate
+from app.core.forms import MAX_FORM_FIELDS
+from app.core.routing import Router
 from app.core.strict_json import MAX_MEMBERS
 from app.db.session import SessionFactory
 from app.models.user import User
@@ -27,8 +29,10 @@ from tests.fixtures.live import LiveServer, live
 from tests.fixtures.server import Server, StartServer
 from tests.fixtures.surface import app_on
 
-LIMIT = 1_048_576
+LIMIT = CREDENTIALS_MAX_BYTES
+DEFAULT_LIMIT = 1_048_576
 USERS = ["/users", "/api/v1/users"]
+ANY_SIZE = "/any-size"
 LOGIN = "/auth/login"
 FORM = "application/x-www-form-urlencoded"
 VALID = json.dumps({"email": "ada@example.com", "password": PASSWORD}).encode()
@@ -128,6 +132,14 @@ NOT_THE_TYPE = {
     "latin-1": "application/json; charset=iso-8859-1",
     "broken charset": "application/json; charset*=utf-8'x",
     "parameter as type": "text/plain; application/json",
+    # Of RFC 2231, which is for mail: each of these once was a 500.
+    "charset with NUL": "application/json; charset*=%00''x",
+    "charset in parts": "application/json; charset*0=x; charset*=utf-8''y",
+    "charset part of many digits": f"application/json; charset*{'1' * 5_000}=x",
+    "name in parts": "application/json; title*0=x",
+    "charset twice": "application/json; charset=utf-8; charset=utf-8",
+    "no parameter": "application/json; charset",
+    "open quotation": 'application/json; charset="utf-8',
 }
 THE_TYPE = [
     "application/json",
@@ -143,7 +155,15 @@ pytestmark = pytest.mark.usefixtures("session_factory")
 
 @pytest.fixture(scope="module")
 def app(engine: AsyncEngine) -> FastAPI:
-    return app_on(engine)
+    """With a route beside the shipped ones that reads more than they do: its bodies reach the parser."""
+    app = app_on(engine)
+    router = Router()
+
+    @router.post(ANY_SIZE)
+    async def create(new: UserCreate) -> None: ...
+
+    app.include_router(router)
+    return app
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -188,7 +208,7 @@ class TestJson:
     async def test_with_no_or_more_than_one_reading_is_a_bad_request(
         self, client: AsyncClient, body: bytes
     ) -> None:
-        for path in USERS:
+        for path in USERS if len(body) <= LIMIT else [ANY_SIZE]:
             assert_envelope(await post_json(client, path, body), 400)
 
     @pytest.mark.parametrize("body", NOT_A_USER.values(), ids=NOT_A_USER.keys())
@@ -212,7 +232,7 @@ class TestJson:
         self, client: AsyncClient, name: str
     ) -> None:
         started = time.process_time()
-        answer = await post_json(client, "/api/v1/users", NOT_JSON[name])
+        answer = await post_json(client, ANY_SIZE, NOT_JSON[name])
 
         assert answer.status_code == 400
         assert time.process_time() - started < 0.25  # measured: 2 ms
@@ -222,7 +242,7 @@ class TestJson:
     ) -> None:
         body = json.dumps({f"a{n}": 1 for n in range(80_000)}).encode()
 
-        answer = await post_json(client, "/api/v1/users", body)
+        answer = await post_json(client, ANY_SIZE, body)
 
         assert answer.status_code == 400  # 422 would be a validation error for each
 
@@ -318,7 +338,7 @@ class TestContentType:
 
     async def test_is_checked_before_the_body_is_parsed(self, client: AsyncClient) -> None:
         answer = await client.post(
-            "/users", content=b"[" * DEEP, headers={"Content-Type": "text/plain"}
+            ANY_SIZE, content=b"[" * DEEP, headers={"Content-Type": "text/plain"}
         )
 
         assert_envelope(answer, 415)
@@ -352,8 +372,8 @@ class TestForm:
             (b"username=a%40example.com&password=x&grant_type=refresh_token", 422),
             (b"username=" + b"a" * 1_000 + b"&password=x", 422),
             (b"&".join(b"f%d=1" % n for n in range(MAX_FORM_FIELDS + 1)), 400),
-            (b"&".join(b"f%d=1" % n for n in range(1_500)), 400),
-            (b"&" * 500_000, 400),
+            (b"&" * LIMIT, 400),
+            (b"&" * (LIMIT + 1), 413),
             (b"", 422),
         ],
     )
@@ -395,7 +415,7 @@ class TestSize:
         assert answer.headers["Connection"] == "close"
 
     async def test_is_refused_also_where_no_body_is_expected(self, client: AsyncClient) -> None:
-        answer = await client.request("GET", "/health", content=b"x" * (LIMIT + 1))
+        answer = await client.request("GET", "/health", content=b"x" * (DEFAULT_LIMIT + 1))
 
         assert_envelope(answer, 413)
 
@@ -405,10 +425,10 @@ class TestSize:
     ) -> None:
         content_type = FORM if path == LOGIN else "application/json"
         headers = f"Content-Type: {content_type}\r\nTransfer-Encoding: chunked"
-        megabyte = b"%x\r\n%b\r\n" % (LIMIT, b" " * LIMIT)
+        largest = b"%x\r\n%b\r\n" % (LIMIT, b" " * LIMIT)
 
         async with server.connect() as connection:
-            await connection.send(post(path, headers, megabyte))
+            await connection.send(post(path, headers, largest))
             answer = await connection.exchange(b"1\r\n \r\n")
 
             assert_envelope(answer, 413)

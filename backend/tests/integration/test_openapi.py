@@ -27,7 +27,7 @@ from tests.fixtures.callers import PLACEHOLDER, Caller, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import MATRIX, NONE, OPERATIONS, Row
-from tests.fixtures.surface import BODY_LIMIT, MARKER, Call, app_on
+from tests.fixtures.surface import BODY_LIMIT, MARKER, TOO_LARGE, Call, app_on
 
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
 READY = "v1_health_ready"
@@ -309,7 +309,7 @@ def always(method: str, path: str) -> list[Call]:
     """What every operation can be made to answer."""
     return [
         Call(400, method, f"{path}?%ff"),
-        Call(413, method, path, options={"content": b"x" * (BODY_LIMIT + 1)}),
+        Call(413, method, path, options={"content": b"x" * TOO_LARGE}),
         Call(414, method, f"{path}?{'x' * 8_192}"),
         Call(431, method, path, options={"headers": {"X-Long": "x" * 16_384}}),
     ]

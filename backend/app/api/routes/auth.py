@@ -6,7 +6,7 @@ from fastapi import Form
 
 from app.api.schemas import LoginForm, Token
 from app.api.v1.schemas.error import WITH_BODY, errors
-from app.api.v1.schemas.user import UserPublic
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES, UserPublic
 from app.auth.dependencies import CurrentUser
 from app.auth.jwt import create_access_token
 from app.auth.service import authenticate
@@ -18,7 +18,11 @@ from app.db.session import DbSession
 router = Router(prefix="/auth", tags=["auth"])
 
 
-@router.post("/login", responses=errors(*WITH_BODY, 401, 429, 503))
+@router.post(
+    "/login",
+    responses=errors(*WITH_BODY, 401, 429, 503),
+    max_body_size=CREDENTIALS_MAX_BYTES,
+)
 async def login(
     form: Annotated[LoginForm, Form()],
     db: DbSession,

@@ -1,15 +1,18 @@
 """A body larger than the limit is refused when it is announced, or at the byte that exceeds it."""
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import BadRequest, PayloadTooLarge
+from app.core.body_limit import SCOPE_KEY, BodyLimit
+from app.core.errors import BadRequest
 
 MAX_LENGTH_DIGITS = 19  # more digits are no body that anybody sends, but could be a very large int
 
 
 class BodyLimitMiddleware:
-    """Count the bytes as they arrive; nothing beyond ``max_bytes`` is ever buffered."""
+    """Count the bytes as they arrive; nothing beyond the limit is ever buffered.
+
+    ``max_bytes`` is for every path whose route has no ``max_body_size`` of its own: see ``StrictRoute``.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
@@ -19,19 +22,13 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if announced_length(scope) > self.max_bytes:
-            raise PayloadTooLarge
-        received = 0
+        limit = BodyLimit(self.max_bytes, announced_length(scope))
+        limit.check_announced(scope)
 
         async def receive_counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                # FastAPI lets only this class pass through its body parsing.
-                raise HTTPException(PayloadTooLarge.status, headers=PayloadTooLarge.headers)
-            return message
+            return limit.count(await receive())
 
+        scope[SCOPE_KEY] = limit
         await self.app(scope, receive_counted, send)
 
 

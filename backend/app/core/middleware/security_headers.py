@@ -34,9 +34,11 @@ class SecurityHeadersMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers: list[Header] = message.setdefault("headers", [])
-                present = {name.lower() for name, _ in headers}
-                headers.extend(header for header in self.headers if header[0] not in present)
+                # Any iterable by the specification, once: a tuple or a generator too.
+                sent = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in sent}
+                missing = [header for header in self.headers if header[0] not in present]
+                message["headers"] = sent + missing
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -50,7 +50,8 @@ class RateLimitMiddleware:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                message.setdefault("headers", ())
+                headers = MutableHeaders(scope=message)
                 for name, value in headers_of(decision).items():
                     headers[name] = value
             await send(message)

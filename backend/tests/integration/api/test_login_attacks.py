@@ -258,7 +258,7 @@ class TestForm:
         assert error_of(answer)["message"] == "The form contains the same field twice"
 
     async def test_flood_of_fields_is_a_bad_request(self, client: AsyncClient, ada: User) -> None:
-        flood = VALID | {f"field{number}": "x" for number in range(1_500)}
+        flood = VALID | {f"field{number}": "x" for number in range(150)}
 
         answer = await client.post("/auth/login", data=flood)
 

@@ -12,15 +12,23 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from httpx2 import ASGITransport, AsyncClient
 from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.staticfiles import StaticFiles
 
 from app.core.context import request_id_var
-from app.core.errors import AppError, BadRequest, Conflict, NotFound, ServiceUnavailable
+from app.core.errors import (
+    AppError,
+    BadRequest,
+    Conflict,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+)
 from app.core.exception_handlers import (
     allowed_methods,
     as_app_error,
@@ -28,6 +36,7 @@ from app.core.exception_handlers import (
     register_exception_handlers,
     respond,
 )
+from app.core.routing import Router
 
 PRIVATE = "private-text-of-an-exception"
 
@@ -309,7 +318,61 @@ class TestRegistration:
             answer = await client.post(f"{root_path}/a/b")
 
         assert answer.status_code == 405
-        assert answer.headers["Allow"] == "GET, HEAD, PUT"
+        assert answer.headers["Allow"] == "GET, PUT"
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allow"),
+        [
+            ("GET", "/own", "PUT"),
+            ("HEAD", "/own", "PUT"),
+            ("DELETE", "/own", "GET, HEAD"),
+            ("GET", "/ours", "PATCH"),
+            ("DELETE", "/plain", "GET"),
+            ("HEAD", "/plain", "GET"),
+            ("POST", "/files/a.txt", "GET, HEAD"),
+        ],
+    )
+    async def test_names_what_the_endpoint_allows_and_no_method_that_is_refused(
+        self, method: str, path: str, allow: str
+    ) -> None:
+        app, router, plain = FastAPI(), Router(), APIRouter()
+        register_exception_handlers(app)
+
+        @router.get("/own")
+        async def own() -> None:
+            raise HTTPException(405, "Not today", headers={"allow": "PUT"})
+
+        @router.get("/ours")
+        async def ours() -> None:
+            raise MethodNotAllowed("Not today", headers={"Allow": "PATCH"})
+
+        plain.get("/plain")(ours)
+        app.include_router(router)
+        app.include_router(plain)
+        app.mount("/files", StaticFiles(directory="."))
+
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+            answer = await client.request(method, path)
+
+        assert answer.status_code == 405
+        assert answer.headers.get_list("Allow") == [allow]
+        assert ("Not today" in answer.text) == (allow in {"PUT", "PATCH"} and method != "HEAD")
+
+    @pytest.mark.parametrize(
+        ("root_path", "path"), [("/h", "/health"), ("/health", "/health/health"), ("", "/health")]
+    )
+    async def test_cuts_the_prefix_of_a_proxy_at_a_boundary(
+        self, root_path: str, path: str
+    ) -> None:
+        app = FastAPI()
+        register_exception_handlers(app)
+        app.add_api_route("/health", lambda: None)
+
+        transport = ASGITransport(app, root_path=root_path)
+        async with AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.delete(path)
+
+        assert answer.headers["Allow"] == "GET"
 
     def test_names_no_method_of_what_has_no_path_and_needs_no_root_path(self) -> None:
         app = FastAPI()

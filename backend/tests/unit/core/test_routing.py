@@ -1,9 +1,7 @@
-"""The strict router alone: one reading of a form, one content type, HEAD wherever GET is."""
+"""The strict router alone: one reading of a body and of a query, HEAD wherever GET is."""
 
 import inspect
-import random
 from typing import Annotated
-from urllib.parse import urlencode
 
 import pytest
 from fastapi import Depends, FastAPI, Form, Query
@@ -13,130 +11,11 @@ from httpx2 import ASGITransport, AsyncClient
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from app.core.errors import BadRequest, UnsupportedMediaType
 from app.core.exception_handlers import register_exception_handlers
-from app.core.routing import (
-    FORM,
-    JSON,
-    MAX_FORM_FIELDS,
-    Router,
-    check_content,
-    flatten,
-    form_fields,
-)
+from app.core.forms import FORM
+from app.core.routing import Router
+from app.core.strict_request import JSON
 from tests.fixtures.fastapi_app import MakeApp
-
-
-def request_with(**headers: str) -> Request:
-    raw = [
-        (name.replace("_", "-").encode(), value.encode("latin-1"))
-        for name, value in headers.items()
-    ]
-    return Request({"type": "http", "headers": raw})
-
-
-class TestFormFields:
-    @pytest.mark.parametrize(
-        ("body", "fields"),
-        [
-            (b"", {}),
-            (b"a=1&b=2", {"a": "1", "b": "2"}),
-            (b"a=&b", {"a": "", "b": ""}),
-            (b"a=1+2%2B3", {"a": "1 2+3"}),
-            (b"a=%C3%A9", {"a": "é"}),
-            (b"a=1;b=2", {"a": "1;b=2"}),
-            (b"a=1=2", {"a": "1=2"}),
-            (b"a=%zz%", {"a": "%zz%"}),
-            (b"%61=1", {"a": "1"}),
-            (b"=1", {"": "1"}),
-            (b"&&a=1&&", {"a": "1"}),
-        ],
-    )
-    def test_are_read(self, body: bytes, fields: dict[str, str]) -> None:
-        assert form_fields(body) == fields
-
-    @pytest.mark.parametrize("body", [b"a=1&a=2", b"a=1&a=1", b"a&a", b"a=1&%61=2", b"=1&=2"])
-    def test_are_refused_where_one_is_sent_twice(self, body: bytes) -> None:
-        with pytest.raises(BadRequest, match="twice"):
-            form_fields(body)
-
-    @pytest.mark.parametrize(
-        "body", [b"a=\xe9", b"a=%ff", b"a=%c0%80", b"a=%ed%a0%80", b"%ff=1", "a=é".encode()]
-    )
-    def test_are_refused_where_they_are_not_utf_8(self, body: bytes) -> None:
-        with pytest.raises(BadRequest, match="UTF-8"):
-            form_fields(body)
-
-    def test_are_counted(self) -> None:
-        fields = {f"f{number}": "1" for number in range(MAX_FORM_FIELDS + 1)}
-
-        with pytest.raises(BadRequest, match="too many"):
-            form_fields(urlencode(fields).encode())
-        fields.pop("f0")
-        assert form_fields(urlencode(fields).encode()) == fields
-
-
-class TestCheckContent:
-    @pytest.mark.parametrize(
-        "content_type",
-        [JSON, "APPLICATION/JSON", f"{JSON}; charset=utf-8", f'{JSON};charset="utf8"', f"{JSON};"],
-    )
-    def test_passes_every_spelling_of_the_type(self, content_type: str) -> None:
-        check_content(request_with(content_type=content_type), JSON)
-
-    @pytest.mark.parametrize(
-        "content_type",
-        ["", FORM, "text/plain", f"{JSON}x", f"x{JSON}", f"{JSON}/x", f"{JSON}, {FORM}"],
-    )
-    def test_refuses_another_type(self, content_type: str) -> None:
-        with pytest.raises(UnsupportedMediaType, match=JSON):
-            check_content(request_with(content_type=content_type), JSON)
-
-    def test_refuses_a_body_without_a_type_where_text_is_expected_too(self) -> None:
-        with pytest.raises(UnsupportedMediaType):
-            check_content(request_with(), "text/plain")
-
-    @pytest.mark.parametrize("charset", ["utf-16", "latin-1", "x", "utf-8x", '"', "utf-8'en'x"])
-    def test_refuses_another_character_set(self, charset: str) -> None:
-        with pytest.raises(UnsupportedMediaType, match="UTF-8"):
-            check_content(request_with(content_type=f"{JSON}; charset={charset}"), JSON)
-
-    @pytest.mark.parametrize("encoding", ["gzip", "br", "x", "identity, gzip"])
-    def test_refuses_a_compressed_body(self, encoding: str) -> None:
-        with pytest.raises(UnsupportedMediaType, match="compressed"):
-            check_content(request_with(content_type=JSON, content_encoding=encoding), JSON)
-
-    @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
-    def test_passes_a_body_that_says_that_it_is_not_compressed(self, encoding: str) -> None:
-        check_content(request_with(content_type=JSON, content_encoding=encoding), JSON)
-
-    def test_gives_no_other_answer_whatever_the_header_holds(self) -> None:
-        dice = random.Random(4)
-        pieces = [
-            JSON,
-            "text/",
-            "charset",
-            "*0*",
-            "*",
-            "=",
-            ";",
-            "'",
-            '"',
-            "%",
-            "utf-8",
-            "\\",
-            " ",
-            "\t",
-        ]
-        pieces += [chr(code) for code in range(0x20, 0x100)]
-
-        for _ in range(2_000):
-            noise = "".join(dice.choices(pieces, k=dice.randint(1, 12)))
-            for content_type in (noise, f"{JSON}; {noise}", f"{JSON}; charset{noise}"):
-                try:
-                    check_content(request_with(content_type=content_type), JSON)
-                except UnsupportedMediaType:
-                    continue
 
 
 class Thing(BaseModel):
@@ -286,57 +165,6 @@ class TestRouter:
         answer = await client.post("/raw", content=b"\xff\x00[[[")
 
         assert answer.json() == 5
-
-
-class TestFlatten:
-    async def test_routes_keep_their_whole_path_and_their_options(self) -> None:
-        inner, outer, app = (
-            Router(prefix="/inner", tags=["inner"]),
-            Router(prefix="/outer"),
-            FastAPI(),
-        )
-
-        @inner.post("/{number}", status_code=202, responses={409: {"description": "no"}})
-        async def endpoint(number: int) -> int:
-            return number
-
-        outer.include_router(inner, tags=["outer"])
-        app.include_router(outer)
-        before = app.openapi()
-        flatten(app)
-        app.openapi_schema = None
-
-        assert app.openapi() == before
-        (route,) = (route for route in app.routes if isinstance(route, APIRoute))
-        assert route.path == "/outer/inner/{number}"
-        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://test") as client:
-            assert (await client.post("/outer/inner/7")).status_code == 202
-
-    async def test_dependencies_can_still_be_overridden(self) -> None:
-        router, app = Router(), FastAPI()
-
-        async def answer() -> int:
-            return 1
-
-        @router.get("/")
-        async def endpoint(value: Annotated[int, Depends(answer)]) -> int:
-            return value
-
-        app.include_router(router)
-        flatten(app)
-        app.dependency_overrides[answer] = lambda: 2
-
-        async with AsyncClient(transport=ASGITransport(app=app), base_url="http://test") as client:
-            assert (await client.get("/")).json() == 2
-
-    async def test_what_is_no_route_of_the_api_stays_as_it_is(self) -> None:
-        app = FastAPI()
-        app.mount("/files", FastAPI(), name="files")
-        mount = app.routes[-1]
-
-        flatten(app)
-
-        assert app.routes[-1] is mount
 
 
 def test_no_dependency_waits_for_a_thread(make_app: MakeApp) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.v1.schemas.error import WITH_BODY, errors
-from app.api.v1.schemas.user import UserCreate, UserPublic
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES, UserCreate, UserPublic
 from app.auth.dependencies import CurrentUser, SelfOrAdmin
 from app.auth.service import register_user
 from app.core.cache.dependency import CacheDep
@@ -22,7 +22,12 @@ from app.repositories.user import UserRepository
 router = Router(prefix="/users", tags=["users"])
 
 
-@router.post("", status_code=201, responses=errors(*WITH_BODY, 409, 429, 503))
+@router.post(
+    "",
+    status_code=201,
+    responses=errors(*WITH_BODY, 409, 429, 503),
+    max_body_size=CREDENTIALS_MAX_BYTES,
+)
 async def create_user(
     new: UserCreate, db: DbSession, executor: PasswordExecutor, settings: AppSettings
 ) -> UserPublic:

@@ -53,6 +53,17 @@ class TestSecurityHeaders:
 
         assert [value for key, value in sent[0]["headers"] if key.lower() == name] == [b"own"]
 
+    @pytest.mark.parametrize("kind", [tuple, iter, list])
+    async def test_are_added_to_headers_in_any_iterable(self, kind: type) -> None:
+        own = (b"cache-control", b"public")
+
+        sent = await run(
+            SecurityHeadersMiddleware(Answering({"headers": kind([own])})), http_scope()
+        )
+
+        assert sent[0]["headers"][0] == own
+        assert headers_of(sent[0]) == {**dict(DEFAULTS), own[0]: own[1]}
+
     async def test_are_added_to_an_answer_without_headers(self) -> None:
         sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
 
