@@ -24,13 +24,14 @@ from tests.fixtures.live import LiveServer, live
 from tests.fixtures.surface import app_on
 
 PATHS = ["events", "lines", "raw", "returned", "in-thread", "file"]
+LONG = 1_000
 begun: list[str] = []
 background: list[str] = []
 
 
-async def forever(name: str) -> AsyncIterator[Any]:
+async def long(name: str) -> AsyncIterator[Any]:
     begun.append(name)
-    while True:
+    for _ in range(LONG):
         yield "x"
         await asyncio.sleep(0)
 
@@ -46,7 +47,7 @@ router = Router(prefix="/streams", dependencies=[Depends(slowly, scope="function
 
 @router.get("/events", response_class=EventSourceResponse)
 async def events() -> AsyncIterator[str]:
-    async for item in forever("events"):
+    async for item in long("events"):
         yield item
 
 
@@ -57,29 +58,29 @@ async def own_events(user: CurrentUser) -> AsyncIterator[str]:
 
 @router.get("/lines")
 async def lines() -> AsyncIterator[str]:
-    async for item in forever("lines"):
+    async for item in long("lines"):
         yield item
 
 
 @router.get("/raw", response_class=StreamingResponse)
 async def raw() -> AsyncIterator[str]:
-    async for item in forever("raw"):
+    async for item in long("raw"):
         yield item
 
 
 @router.get("/returned")
 async def returned() -> Response:
-    return StreamingResponse(forever("returned"), headers={"ETag": '"1"'})
+    return StreamingResponse(long("returned"), headers={"ETag": '"1"'})
 
 
 @router.get("/in-thread")
 async def in_thread() -> Response:
-    def endless() -> Iterator[str]:
+    def lines_() -> Iterator[str]:
         begun.append("in-thread")
-        while True:
+        for _ in range(LONG):
             yield "x"
 
-    return StreamingResponse(endless())
+    return StreamingResponse(lines_())
 
 
 @router.get("/file")
