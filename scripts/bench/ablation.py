@@ -7,13 +7,13 @@ from statistics import median
 
 from scripts.bench.compare import CLIENTS
 from scripts.bench.load import Request, load
-from scripts.bench.without import BEHIND_100, LEAN_REDIS, OPTIMISATIONS
+from scripts.bench.without import BEHIND_100, OPTIMISATIONS
 from scripts.harness.cpu import cpu_seconds
 from scripts.harness.server import ROOT, Server, serving, variables
 from scripts.harness.services import REDIS_URL, create_accounts, throwaway_database
 
 USER_CACHE = {"REDIS_URL": REDIS_URL, "CACHE_ENABLED": "true", "AUTH_USER_CACHE_ENABLED": "true"}
-CHANGES = {BEHIND_100: {"OTHER_ROUTES": "100"}, LEAN_REDIS: USER_CACHE}
+CHANGES = {BEHIND_100: {"OTHER_ROUTES": "100"}}
 WARM_UP_SECONDS = 1
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from redis.asyncio import ConnectionPool
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util.queue import AsyncAdaptedQueue
 from starlette.routing import Match
 from starlette.types import Scope
 
 from app.auth import jwt
-from app.core import app_factory, logging, redis
+from app.core import app_factory, logging
 from app.core.routing import StrictRoute
 from app.db.pool import FairPool
 from app.db.prepared import PreparedSelect, Row
@@ -36,7 +35,6 @@ def undo(owner: object, name: str, value: object) -> Callable[[], None]:
 
 
 BEHIND_100 = "path looked at first, behind 100 other routes"
-LEAN_REDIS = "Redis pool without figures, user cache on"
 each_time = jwt._verified.__wrapped__  # noqa: SLF001  what it remembers is what is undone
 OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "nothing (how far the figures can be trusted)": lambda: None,
@@ -49,7 +47,6 @@ OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "OpenTelemetry off": undo(app_factory, "OPENTELEMETRY", None),
     "pool in the order of asking": undo(FairPool, "_queue_class", AsyncAdaptedQueue),
     "what stays out of the collector's sight": undo(gc, "freeze", lambda: None),
-    LEAN_REDIS: undo(redis, "LeanPool", ConnectionPool),
 }
 
 

@@ -29,6 +29,7 @@ from scripts.chaos import (
     races,
     rate_limit,
     redis,
+    redis_reset,
     shutdown,
     signals,
     slow_database,
@@ -41,6 +42,7 @@ Section = Callable[[Run], Awaitable[None]]
 # In the order in which they run.
 SECTIONS: dict[str, Section] = {
     "redis": redis.measure,
+    "redis_reset": redis_reset.measure,
     "rate_limit": rate_limit.measure,
     "crosstalk": crosstalk.measure,
     "postgres": postgres.measure,
@@ -58,7 +60,7 @@ SECTIONS: dict[str, Section] = {
     "cost": cost.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
-ON_UVLOOP = {"overload", "slow_database", "log_sink"}
+ON_UVLOOP = {"redis_reset", "overload", "slow_database", "log_sink"}
 # A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
 NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section

@@ -7,7 +7,7 @@ from statistics import median
 from time import perf_counter
 
 from scripts.chaos.liveness import judge_liveness
-from scripts.chaos.redis_replies import REPLIES, UNDECIDED
+from scripts.chaos.redis_replies import REFUSALS, REPLIES, UNDECIDED
 from scripts.chaos.redis_stage import Stage, redis_stage
 from scripts.chaos.run import Run
 from scripts.chaos.side_by_side import Pair
@@ -110,12 +110,13 @@ async def reply(stage: Stage, name: str) -> None:
     records = await stage.records() - before
     await stage.proxy.forward()
     odd, back = odd_answers(pairs), await stage.seconds_until_used()
-    logged = "changes logged" if name in UNDECIDED else "1 logged"
+    changes = 0 if name in REFUSALS else 1
+    logged = "changes logged" if name in UNDECIDED else f"{changes} logged"
     stage.run.report.row(
         f"Redis answers {name}: {len(pairs):,} requests",
         f"all 200, {logged}, back in {BACK_SECONDS:g} s",
         f"{odd} other than 200, {records} logged, back in {back:.1f} s",
-        kept=odd == 0 and (records == 1 or name in UNDECIDED) and back <= BACK_SECONDS,
+        kept=odd == 0 and (records == changes or name in UNDECIDED) and back <= BACK_SECONDS,
     )
 
 

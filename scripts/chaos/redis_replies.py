@@ -39,5 +39,7 @@ REPLIES: dict[str, Break] = {
     "MISCONF": saying(b"-MISCONF Redis is configured to save RDB snapshots\r\n"),
     "max clients": lambda proxy: proxy.turn_away(b"-ERR max number of clients reached\r\n"),
 }
-# The caches take these for an entry that is not theirs: a miss and no failure. So the breaker sees now one, now the other.
-UNDECIDED = {"the wrong shape", "WRONGTYPE"}
+# An error reply to one command: Redis is there, so the breaker has nothing to say. The calls that fail are told instead.
+REFUSALS = {"OOM", "READONLY", "WRONGTYPE", "MISCONF"}
+# The caches take this for an entry that is not theirs: a miss and no failure. So the breaker sees now one, now the other.
+UNDECIDED = {"the wrong shape"}

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from app.core.cache.redis import PREFIX
 from app.models.user import user_key
 from scripts.chaos.run import Run
-from scripts.chaos.side_by_side import Load, Pair
+from scripts.chaos.side_by_side import CLIENTS, Load, Pair
 from scripts.harness.client import Connection
 from scripts.harness.prober import Prober, probing
 from scripts.harness.proxy import FaultProxy, fault_proxy
@@ -39,9 +39,16 @@ class Stage:
         """What asks the rate limit, the cache of callers and the cache of what is read."""
         return f"/api/v1/users/{self.account.id}"
 
-    def load(self, group: asyncio.TaskGroup, requests: int) -> Load:
-        ports = {"on": self.on.port, "off": self.off.port}
-        return Load(group, requests, token=self.account.token, target=self.target, **ports)
+    def load(self, group: asyncio.TaskGroup, requests: int, clients: int = CLIENTS) -> Load:
+        return Load(
+            group,
+            requests,
+            on=self.on.port,
+            off=self.off.port,
+            token=self.account.token,
+            target=self.target,
+            clients=clients,
+        )
 
     async def requests(self, number: int) -> list[Pair]:
         """So many, with nothing happening meanwhile."""
@@ -71,7 +78,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def redis_stage(run: Run) -> AsyncIterator[Stage]:
+async def redis_stage(run: Run, *options: str) -> AsyncIterator[Stage]:
+    """``options`` are those of uvicorn, for both servers."""
     async with (
         throwaway_database("chaos_redis") as url,
         fault_proxy(REDIS_URL, REDIS_PORT) as proxy,
@@ -79,8 +87,8 @@ async def redis_stage(run: Run) -> AsyncIterator[Stage]:
     ):
         [account] = await create_accounts(url, "ada@example.com")
         async with (
-            serving(run.folder, variables(url)) as off,
-            serving(run.folder, variables(url, **modules_on(proxy.url))) as on,
+            serving(run.folder, variables(url), *options) as off,
+            serving(run.folder, variables(url, **modules_on(proxy.url)), *options) as on,
             probing(run.folder, on.port) as prober,
         ):
             yield Stage(run, proxy, redis, on, off, account, prober)

@@ -26,7 +26,15 @@ class Load:
     """So many requests by clients who wait for each answer. Begins at once, as tasks of ``group``."""
 
     def __init__(
-        self, group: asyncio.TaskGroup, requests: int, *, on: int, off: int, token: str, target: str
+        self,
+        group: asyncio.TaskGroup,
+        requests: int,
+        *,
+        on: int,
+        off: int,
+        token: str,
+        target: str,
+        clients: int = CLIENTS,
     ) -> None:
         self.pairs: list[Pair] = []
         self._ports = (on, off)
@@ -34,7 +42,7 @@ class Load:
         self._target = target
         self._left = requests
         self._changed = asyncio.Condition()
-        self._clients = [group.create_task(self._client()) for _ in range(CLIENTS)]
+        self._clients = [group.create_task(self._client()) for _ in range(clients)]
 
     async def answered(self, number: int) -> None:
         """Wait for that many."""

@@ -1,6 +1,9 @@
 """A TCP proxy that fails on demand, between the application and one of its services."""
 
 import asyncio
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,6 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 from scripts.harness.server import HOST, free_port
 
 GARBAGE = b"\x00\xffnot what you expected\r\n" * 4
+# What a closed socket still has to say is thrown away: the kernel sends RST in place of FIN. POSIX and Windows differ in the type.
+AT_ONCE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+# What it is to write to a connection that was cut meanwhile; uvloop says it with a RuntimeError.
+CUT = (OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -55,17 +63,35 @@ class FaultProxy:
         self._server = await asyncio.start_server(self._handle, HOST, self.port)
 
     async def refuse(self) -> None:
-        """Nothing listens, and what was open is reset."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Nothing listens, and what was open is ended."""
+        self._stop_listening()
         self.cut()
         await asyncio.sleep(0)
 
+    async def refuse_by_reset(self) -> None:
+        """Nothing listens, and what was open is reset, whatever is under way on it."""
+        self._stop_listening()
+        self.reset()
+        await asyncio.sleep(0)
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
     def cut(self) -> None:
-        """Reset every open connection; new ones are welcome."""
+        """End every open connection as a server does that stops: with FIN, where it has read all. New ones are welcome."""
         for writer in self._open:
             writer.transport.abort()
+
+    def reset(self) -> None:
+        """End every open connection as a crash or a firewall does: with RST, always. New ones are welcome."""
+        for writer in self._open:
+            if writer.is_closing():
+                continue
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        self.cut()
 
     def hang(self) -> None:
         """Accept, read, and say nothing."""
@@ -121,8 +147,8 @@ class FaultProxy:
                     answers.write(self._fault.reply(data))
                 else:
                     service.write(data)
-        except OSError:
-            pass  # cut
+        except CUT:
+            pass
         service.close()
 
     async def _answer(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
@@ -136,8 +162,8 @@ class FaultProxy:
                 client.write(data[: self._fault.cut_after])
                 if self._fault.cut_after is not None:
                     break
-        except OSError:
-            pass  # cut
+        except CUT:
+            pass
         client.close()
 
 

@@ -31,8 +31,8 @@ class CircuitBreaker:
     ) -> None:
         self.name = name
         self.state = State.CLOSED
-        self._telemetry = telemetry
-        self._clock = clock
+        self.telemetry = telemetry
+        self.clock = clock
         self._failures = 0
         self._next_probe = 0.0
 
@@ -40,9 +40,9 @@ class CircuitBreaker:
         """Whether to ask. While open, the one ``True`` of an interval is the probe."""
         if self.state is State.CLOSED:
             return True
-        if self._clock() < self._next_probe:
+        if self.clock() < self._next_probe:
             return False
-        self._next_probe = self._clock() + PROBE_SECONDS
+        self._next_probe = self.clock() + PROBE_SECONDS
         return True
 
     def succeeded(self) -> None:
@@ -53,7 +53,7 @@ class CircuitBreaker:
     def failed(self, exc: Exception) -> None:
         self._failures += SILENCE_WEIGHT if isinstance(exc, TimeoutError) else 1
         if self.state is State.CLOSED and self._failures >= OPEN_AFTER:
-            self._next_probe = self._clock() + PROBE_SECONDS
+            self._next_probe = self.clock() + PROBE_SECONDS
             self._become(State.OPEN, type(exc).__name__)
 
     def _become(self, state: State, cause: str) -> None:
@@ -61,4 +61,4 @@ class CircuitBreaker:
         level = logging.WARNING if state is State.OPEN else logging.INFO
         extra = {"dependency": self.name, "state": state.value, "cause": cause}
         logger.log(level, "dependency_degraded" if cause else "dependency_recovered", extra=extra)
-        self._telemetry.increment("circuit_breaker", dependency=self.name, state=state.value)
+        self.telemetry.increment("circuit_breaker", dependency=self.name, state=state.value)

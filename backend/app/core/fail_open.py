@@ -12,7 +12,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class fail_open(Generic[AnswerT]):  # noqa: N801  reads as the decorator that it is
-    """Answer ``returning`` where the method raises ``RedisUnavailable``. The breaker does the logging."""
+    """Answer ``returning`` where the method raises ``RedisUnavailable``. The gateway does the logging."""
 
     def __init__(self, *, returning: AnswerT) -> None:
         self.returning = returning

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from math import ceil
+from traceback import walk_tb
 from typing import Any, TypeVar
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import DataError, MaxConnectionsError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.core.circuit_breaker import CircuitBreaker
+from app.core.circuit_breaker import CircuitBreaker, State
+from app.core.redis_failures import RedisFailures
+from app.core.redis_pool import KEEPALIVE, TrustedPool
 
 T = TypeVar("T")
 
@@ -22,9 +25,8 @@ STEP_SECONDS = 0.005
 BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
 POOL_SIZE = 32
 
-# Everything that a broken, hanging, full or confused server makes the client, or the reader of its answer, raise.
-# TypeError: an option that the client does not know shows itself as late as the first connection.
-FAILURES = (RedisError, OSError, EOFError, TimeoutError, ValueError, TypeError)
+# What a broken, hanging, full or confused server is known to make the client raise. Anything else is told with its traceback.
+EXPECTED = (RedisError, OSError, EOFError, TimeoutError)
 
 
 class RedisUnavailable(Exception):
@@ -41,18 +43,33 @@ class RedisGateway:
     def __init__(self, client: Redis, breaker: CircuitBreaker) -> None:
         self.client = client
         self.breaker = breaker
+        self.failures = RedisFailures(breaker.telemetry, breaker.clock)
         self._connections = asyncio.Semaphore(POOL_SIZE)
 
     async def run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
-        """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure.
+        """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure of Redis.
 
-        A command that is cancelled takes its connection with it, so its answer meets no other request.
+        What ``command`` gets wrong by itself, such as an argument of a wrong type, is raised as it is: our own mistake
+        is no outage. A command that is cancelled takes its connection with it, so its answer meets no other request.
+        Log, telemetry and readiness name it after the method that it is written in.
         """
-        await self._wait_for_connection()
+        try:
+            await self._wait_for_connection()
+        except RedisBusy as exc:
+            self.failures.note(operation_of(command), exc)
+            raise
         try:
             return await self._run(command)
         finally:
             self._connections.release()
+
+    async def ping(self) -> None:
+        """Raise ``RedisUnavailable`` unless a PING is answered within the budget.
+
+        It closes an open breaker like any command, but forgives no failure of another one: a Redis that answers PING
+        and refuses scripts is not well.
+        """
+        await self.run(ping)
 
     async def _wait_for_connection(self) -> None:
         """Our own crowd is no failure of Redis, so it does not open the breaker."""
@@ -66,20 +83,66 @@ class RedisGateway:
             raise RedisBusy from exc
 
     async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        began = self.breaker.state
         if not self.breaker.allows():
             raise RedisUnavailable
         try:
+            if isinstance(self.client.connection_pool, TrustedPool):
+                await self.client.connection_pool.prepare()
             async with budget(BUDGET_SECONDS):
                 result = await command(self.client)
-        except FAILURES as exc:
-            silent = isinstance(exc, RedisTimeoutError)
-            self.breaker.failed(TimeoutError() if silent else exc)
+        except DataError:
+            raise  # refused by the client before anything was sent: our own mistake
+        except ResponseError as exc:
+            self._answered(began, command)
+            self.failures.failed(operation_of(command), exc)
             raise RedisUnavailable from exc
-        self.breaker.succeeded()
+        except MaxConnectionsError as exc:  # an option of the URL allows fewer than the gateway
+            self.failures.note(operation_of(command), exc)
+            raise RedisBusy from exc
+        except Exception as exc:
+            unexpected = not isinstance(exc, EXPECTED)
+            if unexpected and not came_through_client(exc):
+                raise
+            self._failed(operation_of(command), exc, unexpected=unexpected)
+            raise RedisUnavailable from exc
+        self._answered(began, command)
+        if self.failures.recent:
+            self.failures.succeeded(operation_of(command))
         return result
 
+    def _answered(self, began: State, command: object) -> None:
+        """Redis is there, if this was asked in the present state of the breaker; an error reply says so as well."""
+        is_trial = began is State.OPEN
+        if self.breaker.state is began and (is_trial or command is not ping):
+            self.breaker.succeeded()
+
+    def _failed(self, operation: str, exc: Exception, *, unexpected: bool) -> None:
+        silent = isinstance(exc, RedisTimeoutError)
+        self.breaker.failed(TimeoutError() if silent else exc)
+        self.failures.failed(operation, exc, unexpected=unexpected)
+        if isinstance(self.client.connection_pool, TrustedPool):
+            self.client.connection_pool.distrust()
+
     async def aclose(self) -> None:
-        await self.client.aclose()
+        """Close every connection. One that cannot be closed has gone already."""
+        with suppress(RedisError, OSError, RuntimeError):
+            await self.client.aclose()
+
+
+async def ping(client: Redis) -> bool:
+    return bool(await client.ping())
+
+
+def operation_of(command: object) -> str:
+    """The method that a command is written in, such as ``RedisCache.fill``."""
+    return getattr(command, "__qualname__", "command").partition(".<locals>")[0]
+
+
+def came_through_client(exc: Exception) -> bool:
+    """Whether redis-py was at work when this was raised. If not, the code that called it is to blame."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
+    return any(module.partition(".")[0] == "redis" for module in modules)
 
 
 class budget:  # noqa: N801  reads as the function that asyncio.timeout is
@@ -110,34 +173,15 @@ class budget:  # noqa: N801  reads as the function that asyncio.timeout is
             self._timeout.reschedule(self._loop.time())
 
 
-class LeanPool(ConnectionPool):
-    """redis-py's pool without the figures that it collects about itself: 0.94 of the CPU time of a cached who-am-I."""
-
-    async def get_connection(
-        self, command_name: str | None = None, *keys: Any, **options: Any
-    ) -> AbstractConnection:
-        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]  # redis-py's own
-        try:
-            await self.ensure_connection(connection)
-        except BaseException:
-            await self.release(connection)
-            raise
-        return connection
-
-    async def release(self, connection: AbstractConnection) -> None:
-        self._in_use_connections.remove(connection)
-        if connection.should_reconnect():  # type: ignore[no-untyped-call]  # redis-py's own
-            await connection.disconnect()
-        self._available_connections.append(connection)
-
-
 def build_client(url: str) -> Redis:
     """A client that has not connected yet and retries nothing."""
-    pool = LeanPool.from_url(
+    pool = TrustedPool.from_url(
         url,
         max_connections=POOL_SIZE,
         socket_connect_timeout=BACKSTOP_SECONDS,
         socket_timeout=None,
+        socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
     )

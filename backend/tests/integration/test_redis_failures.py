@@ -6,19 +6,29 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Response
 
-from app.core import circuit_breaker
+from app.core import circuit_breaker, readiness
 from app.core.app_factory import create_app
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
-from tests.fixtures.faults import MISBEHAVIOUR, FaultProxy, listening, silence
+from tests.fixtures.faults import (
+    MISBEHAVIOUR,
+    REFUSALS,
+    FaultProxy,
+    listening,
+    refusing,
+    saying,
+    silence,
+)
 from tests.fixtures.logs import collected
 from tests.fixtures.timing import timed
 
 ME = "/api/v1/users/me"
+READY = "/api/v1/health/ready"
+ADMITTED = b"*4\r\n:1\r\n:4\r\n:60000\r\n$1\r\n7\r\n"
 REFUSING = "redis://127.0.0.1:1/0"
 AT_ONCE_SECONDS = 0.25
 BASELINE_SECONDS = 0.75  # what the request itself may take on a busy machine
@@ -26,10 +36,11 @@ Connect = Callable[[str], object]
 
 
 @asynccontextmanager
-async def limited(make_app: MakeApp, url: str, limit: int = 2) -> AsyncIterator[AsyncClient]:
-    app = make_app(
-        redis_url=url, rate_limit_enabled=True, rate_limit_requests=limit, log_level="INFO"
-    )
+async def limited(
+    make_app: MakeApp, url: str, limit: int = 2, **changes: object
+) -> AsyncIterator[AsyncClient]:
+    settings = {"rate_limit_enabled": True, "rate_limit_requests": limit, "log_level": "INFO"}
+    app = make_app(redis_url=url, **settings | changes)
     async with client_for(app) as client:
         yield client
     await app.state.redis.aclose()
@@ -88,6 +99,54 @@ class TestEveryFault:
 
             assert {answer.status_code for answer in answers} == {200}
             assert seconds < 1
+
+
+class TestScriptsAreRefused:
+    """PING is answered and everything else is not: nobody is limited, and everybody is told."""
+
+    @pytest.mark.parametrize("name", REFUSALS)
+    async def test_request_is_served_and_log_telemetry_and_readiness_say_so(
+        self, make_app: MakeApp, ada: User, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readiness, "FRESH_SECONDS", 0)
+        async with (
+            listening(refusing(REFUSALS[name], b"CLIENT")) as redis,
+            limited(make_app, redis.url, telemetry_mode="log") as client,
+        ):
+            with collected(logging.INFO) as records:
+                before = await client.get(READY)
+                _, seconds = await timed(assert_served(client, ada, 12))
+                after = await client.get(READY)
+
+        told = [record for record in records if record.getMessage() == "redis_call_failed"]
+        counted = [record for record in records if vars(record).get("metric") == "redis_failures"]
+        assert 1 <= len(told) <= 2 + seconds
+        assert len(counted) == 12
+        assert transitions(records) == []
+        assert before.json()["checks"]["redis"] == "ok"
+        assert after.json()["checks"]["redis"] == "error"
+
+
+class TestReset:
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    def test_connections_that_are_reset_are_never_an_error(self, loop: str) -> None:
+        async def scenario() -> list[Response]:
+            async with listening(saying(ADMITTED)) as redis:
+                app = create_app(make_settings(redis_url=redis.url, rate_limit_enabled=True))
+                async with client_for(app) as client:
+                    answers = []
+                    for _ in range(4):
+                        answers += await asyncio.gather(*(client.get(ME) for _ in range(20)))
+                        redis.reset()
+                        await asyncio.sleep(0.01)
+                    answers.append(await client.get(ME))
+                await app.state.redis.aclose()
+            return answers
+
+        answers = pytest.importorskip(loop).run(scenario())
+
+        assert {answer.status_code for answer in answers} == {401}
+        assert "X-RateLimit-Limit" in answers[0].headers
 
 
 class TestRecovery:

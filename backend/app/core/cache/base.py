@@ -14,7 +14,10 @@ class Cache(Protocol):
         """What was stored, or ``None``: never stored, expired, deleted, or not to be trusted."""
 
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
-        """Store what was just read from the source, unless ``key`` was deleted meanwhile."""
+        """Store what was just read from the source, unless ``key`` was deleted meanwhile.
+
+        For ``ttl_seconds``, or the default where that is ``None``. What has no whole second to live is not stored.
+        """
 
     async def delete(self, key: str) -> None:
         """Forget ``key``. Call it after the transaction that changed the source has committed."""

@@ -52,14 +52,15 @@ class RedisCache:
 
     @fail_open(returning=None)
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
+        ttl = self._ttl if ttl_seconds is None else ttl_seconds
+        if ttl < 1:
+            return
         value = dump()
         if len(value) > MAX_VALUE_BYTES:
             return
         name = self._prefix + key
         entry = name.encode() + b"\n" + value
-        await self._gateway.run(
-            lambda client: client.set(name, entry, ex=ttl_seconds or self._ttl, nx=True)
-        )
+        await self._gateway.run(lambda client: client.set(name, entry, ex=ttl, nx=True))
 
     @fail_open(returning=None)
     async def delete(self, key: str) -> None:

@@ -71,7 +71,7 @@ class RedisAttemptLimiter:
 
     def _name(self, limit: int, *counted: str) -> str:
         # repr: no two lists of texts read the same, whatever the texts are.
-        return self._window.name(limit, repr((self._purpose, *counted)))
+        return self._window.name(limit, repr((self._purpose, *counted)), together=self._purpose)
 
     @fail_open(returning=None)
     async def _reserve(self, limits: dict[str, int]) -> Admission:

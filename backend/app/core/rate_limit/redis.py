@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from redis.asyncio import Redis
+from redis.exceptions import InvalidResponse
 
 from app.core.fail_open import fail_open
 from app.core.rate_limit.base import Decision, Key
@@ -27,11 +28,15 @@ local newest = string.format('%d', math.floor(now * slices / window))
 local counts, remaining, reset, wait = {}, math.huge, 0, 0
 for i, key in ipairs(KEYS) do
   local limit, used, newest_count, oldest = tonumber(ARGV[2 + i]), 0, 0, now
-  local stored = redis.call('HGETALL', key)
+  local stored = redis.pcall('HGETALL', key)
+  if stored.err then -- of another type: not ours, so nobody is limited by it
+    redis.call('DEL', key)
+    stored = {}
+  end
   for j = 1, #stored, 2 do
     local count, last = string.match(stored[j + 1], '^(%d+):(%d+)$')
     count, last = tonumber(count), tonumber(last)
-    if last <= now - window or last > now + window then
+    if not last or last <= now - window or last > now + window then
       redis.call('HDEL', key, stored[j])
     else
       used, oldest = used + count, math.min(oldest, last)
@@ -85,13 +90,15 @@ class SlidingWindow:
         self._admit = gateway.client.register_script(ADMIT)
         self._give_back = gateway.client.register_script(GIVE_BACK)
 
-    def name(self, limit: int, key: str) -> str:
+    def name(self, limit: int, key: str, together: str = "") -> str:
         """Where ``key`` is counted. Other numbers are another count: a lowered limit starts with none.
 
-        Hashed: bounded in length whatever the client sends, and no address in clear in Redis.
+        Hashed: bounded in length whatever the client sends, and no address in clear in Redis. Names that are counted
+        by one call have the same ``together``, a hash tag: a Redis Cluster then keeps them in one slot.
         """
         digest = blake2b(key.encode(), digest_size=16).hexdigest()
-        return f"{PREFIX}:{limit}:{self._seconds}:{digest}"
+        tag = f"{{{together}}}:" if together else ""
+        return f"{PREFIX}:{tag}{limit}:{self._seconds}:{digest}"
 
     async def admit(self, limits: Mapping[str, int]) -> Admission:
         """Count one more under every name, if none of them has reached its limit."""
@@ -120,11 +127,11 @@ class SlidingWindow:
 
 
 def read(answer: object) -> Admission:
-    """What the script says. Raises ``ValueError`` where something else has answered."""
+    """What the script says. Raises ``InvalidResponse`` where something else has answered."""
     match answer:
         case [0 | 1 as allowed, int(remaining), int(wait), bytes(number)]:
             return Admission(bool(allowed), remaining, wait, number)
-    raise ValueError("not an answer of the script")
+    raise InvalidResponse("not an answer of the script")
 
 
 class RedisRateLimiter:

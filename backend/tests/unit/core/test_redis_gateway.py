@@ -1,13 +1,18 @@
 """Whatever Redis does, the gateway answers in time: with a result or with ``RedisUnavailable``."""
 
 import asyncio
+import logging
 import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter, sleep
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import DataError, InvalidResponse
 
 from app.core.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
 from app.core.redis import (
@@ -18,14 +23,51 @@ from app.core.redis import (
     RedisUnavailable,
     build_client,
 )
+from app.core.redis_pool import KEEPALIVE
 from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.env import GIVEN_REDIS_URL
-from tests.fixtures.faults import MISBEHAVIOUR, commands_in, listening, saying, silence
+from tests.fixtures.faults import (
+    MISBEHAVIOUR,
+    REFUSALS,
+    commands_in,
+    listening,
+    refusing,
+    saying,
+    silence,
+)
+from tests.fixtures.logs import collected
 from tests.fixtures.redis import ConnectRedis
 from tests.fixtures.timing import timed
 
 AT_ONCE_SECONDS = 0.5
 REFUSING = "redis://127.0.0.1:1/0"
+
+
+def wrong_argument(client: Redis) -> Any:
+    return client.get("test:key", unknown=1)  # type: ignore[call-arg]  # the mistake
+
+
+def wrong_value(client: Redis) -> Any:
+    return client.set("test:key", {"not": "bytes"})  # type: ignore[arg-type]  # the mistake
+
+
+def wrong_key(client: Redis) -> Any:
+    return client.get("test:" + None)  # type: ignore[operator]  # the mistake
+
+
+async def wrong_before_the_command(client: Redis) -> object:
+    int("ours")
+    return await get(client)
+
+
+async def wrong_after_the_command(client: Redis) -> object:
+    await get(client)
+    raise KeyError("ours")
+
+
+MISTAKES = [
+    wrong_argument, wrong_value, wrong_key, wrong_before_the_command, wrong_after_the_command,
+]  # fmt: skip
 
 
 @asynccontextmanager
@@ -101,13 +143,93 @@ class TestFailures:
             await refused_after(gateway)
             assert redis.connections == connections
 
-    async def test_what_the_command_itself_gets_wrong_is_not_hidden(self) -> None:
-        async def wrong(client: Redis) -> None:
-            raise KeyError("ours")
+    @pytest.mark.parametrize(
+        "error", [RuntimeError, AttributeError, AssertionError, TypeError, ValueError]
+    )
+    async def test_what_nobody_expects_of_the_client_is_told_once_and_is_unavailable(
+        self, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*arguments: object) -> None:
+            raise error("the client's own")
 
-        async with gateway_to(REFUSING) as gateway:
-            with pytest.raises(KeyError):
-                await gateway.run(wrong)
+        monkeypatch.setattr(AbstractConnection, "pack_command", fail)
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            with collected(logging.WARNING) as records:
+                for _ in range(2 * OPEN_AFTER):
+                    await refused_after(gateway)
+
+        assert len([record for record in records if record.exc_info]) == 1
+        assert gateway.breaker.state is State.OPEN
+
+
+class TestOurOwnMistakes:
+    """They are raised, and nobody else is told that Redis is away."""
+
+    @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+    async def test_are_raised_and_open_nothing(self, mistake: Callable[[Redis], Any]) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(2 * OPEN_AFTER):
+                with pytest.raises((KeyError, TypeError, ValueError, DataError)):
+                    await gateway.run(mistake)
+
+            assert gateway.breaker.state is State.CLOSED
+            assert gateway.failures.total == 0
+            assert await gateway.run(get) == b"OK"
+
+
+class TestErrorReplies:
+    """An error reply concerns one command or key. It is told, but Redis is there."""
+
+    @pytest.mark.parametrize("name", REFUSALS)
+    async def test_is_unavailable_and_stops_nobody_else(self, name: str) -> None:
+        reply = refusing(REFUSALS[name], b"GET", b"CLIENT")
+        async with listening(reply) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(2 * OPEN_AFTER):
+                with pytest.raises(RedisUnavailable):
+                    await gateway.run(lambda client: client.incr("test:key"))
+
+            assert gateway.breaker.state is State.CLOSED
+            assert gateway.failures.total == 2 * OPEN_AFTER
+            assert await gateway.run(get) == b"OK"
+            assert redis.connections == 1
+
+    async def test_to_the_handshake_concerns_everybody(self) -> None:
+        refused = saying(b"-ERR DB index is out of range\r\n")
+        async with listening(refused) as redis, gateway_to(f"{redis.url[:-1]}99") as gateway:
+            for _ in range(2 * OPEN_AFTER):
+                await refused_after(gateway)
+
+            assert gateway.breaker.state is State.OPEN
+
+
+class TestPing:
+    async def test_forgives_no_failure_of_another_command(self) -> None:
+        async def answer_ping_alone(data: bytes, writer: asyncio.StreamWriter) -> None:
+            if b"GET" in data:
+                writer.close()
+            else:
+                await saying(b"+PONG\r\n")(data, writer)
+
+        async with listening(answer_ping_alone) as redis, gateway_to(redis.url) as gateway:
+            for _ in range(OPEN_AFTER):
+                await gateway.ping()
+                await refused_after(gateway)
+
+            assert gateway.breaker.state is State.OPEN
+
+    async def test_closes_an_open_breaker(self) -> None:
+        now = 0.0
+        async with (
+            listening(saying(b"+PONG\r\n")) as redis,
+            gateway_to(redis.url, lambda: now) as gateway,
+        ):
+            for _ in range(OPEN_AFTER):
+                gateway.breaker.failed(ConnectionError())
+
+            now = 5.0
+            await gateway.ping()
+
+            assert gateway.breaker.state is State.CLOSED
 
 
 class TestOurOwnSlowness:
@@ -174,6 +296,17 @@ class TestRestraint:
 
             assert redis.connections == seen
 
+    async def test_fewer_connections_by_the_url_are_no_failure_of_redis(self) -> None:
+        async with (
+            listening(saying(b"+OK\r\n")) as redis,
+            gateway_to(f"{redis.url}?max_connections=2") as gateway,
+        ):
+            crowd = (gateway.run(get) for _ in range(3 * OPEN_AFTER))
+            answers = await asyncio.gather(*crowd, return_exceptions=True)
+
+            assert {type(answer) for answer in answers} == {bytes, RedisBusy}
+            assert gateway.breaker.state is State.CLOSED
+
     async def test_connections_are_bounded_and_used_again(self) -> None:
         async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
             for _ in range(5):
@@ -182,7 +315,80 @@ class TestRestraint:
             assert redis.connections <= POOL_SIZE
 
 
+class TestConnectionsThatDie:
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    def test_by_reset_cost_one_call_for_all_of_them(self, loop: str) -> None:
+        async def scenario() -> list[object]:
+            async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+                await asyncio.gather(*(gateway.run(get) for _ in range(2 * OPEN_AFTER)))
+                redis.reset()
+                await asyncio.sleep(0.02)
+                await refused_after(gateway)
+                return await asyncio.gather(*(gateway.run(get) for _ in range(2 * OPEN_AFTER)))
+
+        answers = pytest.importorskip(loop).run(scenario())
+
+        assert answers == [b"OK"] * (2 * OPEN_AFTER)
+
+    async def test_in_silence_cost_one_budget_for_all_of_them(self) -> None:
+        silent: set[asyncio.StreamWriter] = set()
+
+        async def answer(data: bytes, writer: asyncio.StreamWriter) -> None:
+            if writer not in silent:
+                seen.add(writer)
+                await saying(b"+OK\r\n")(data, writer)
+
+        seen: set[asyncio.StreamWriter] = set()
+        async with listening(answer) as redis, gateway_to(redis.url) as gateway:
+            await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
+            silent |= seen  # as behind a firewall that has forgotten them
+
+            assert await refused_after(gateway) < AT_ONCE_SECONDS
+            answers = await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
+
+        assert answers == [b"OK"] * OPEN_AFTER
+
+    async def test_answer_that_cannot_be_read_takes_its_connection_along(self) -> None:
+        async def misread(client: Redis) -> None:
+            await client.get("test:key")
+            raise InvalidResponse("of another shape")
+
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            with pytest.raises(RedisUnavailable):
+                await gateway.run(misread)
+            await gateway.run(get)
+
+            assert redis.connections == 2
+
+    async def test_are_probed_by_the_kernel(self) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
+            await gateway.run(get)
+            pool: Any = gateway.client.connection_pool
+            connection = await pool.get_connection()
+            probed = connection._writer.get_extra_info("socket")
+
+            assert probed.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert KEEPALIVE
+            for option, value in KEEPALIVE.items():
+                assert probed.getsockopt(socket.IPPROTO_TCP, option) == value
+            await pool.release(connection)
+
+
 class TestRecovery:
+    async def test_success_of_before_the_opening_does_not_close_it(self) -> None:
+        async def slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.02 if b"GET" in data else 0)
+            writer.write(b"+OK\r\n" * commands_in(data))
+
+        async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
+            in_flight = asyncio.create_task(gateway.run(get))
+            await asyncio.sleep(0)
+            for _ in range(OPEN_AFTER):
+                gateway.breaker.failed(ConnectionError())
+
+            assert await in_flight == b"OK"
+            assert gateway.breaker.state is State.OPEN
+
     async def test_one_probe_finds_out_that_it_is_back(self) -> None:
         now = 0.0
         async with listening(silence) as redis, gateway_to(redis.url, lambda: now) as gateway:

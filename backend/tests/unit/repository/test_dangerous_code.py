@@ -36,7 +36,8 @@ FORBIDDEN = {
 ALLOWED = {
     "runs code": {
         "models/__init__.py": {"importlib.import_module"}  # the files beside it, by their names
-    }
+    },
+    "asks other hosts": {"core/redis_pool.py": {"socket"}},  # the names of options for keep-alives
 }
 # The clock on the wall may step back an hour: it makes stamps that others read, and measures nothing.
 STAMPS = {

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from app.core.cache.base import NullCache
 from app.core.cache.redis import MAX_VALUE_BYTES, TOMBSTONE, TOMBSTONE_SECONDS, RedisCache
+from app.core.circuit_breaker import OPEN_AFTER
 from tests.fixtures.cache import PREFIX, TTL_SECONDS
 
 
@@ -50,6 +51,16 @@ class TestRedisCache:
         await cache.fill(key, holding(b"value"), asked)
 
         assert given - 1 <= await redis_client.ttl(PREFIX + key) <= given
+
+    @pytest.mark.parametrize("seconds", [0, -1])
+    async def test_what_has_no_time_to_live_is_not_stored(
+        self, cache: RedisCache, redis_client: Redis, key: str, seconds: int
+    ) -> None:
+        for _ in range(2 * OPEN_AFTER):
+            await cache.fill(key, never, seconds)
+
+        assert await redis_client.exists(PREFIX + key) == 0
+        assert cache._gateway.failures.total == 0
 
     @pytest.mark.slow
     async def test_an_entry_is_gone_after_its_ttl(self, cache: RedisCache, key: str) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from redis.crc import key_slot
 
 from app.core.errors import RateLimited, Unauthorized
 from app.core.rate_limit import attempts
@@ -156,6 +157,18 @@ class TestCounts:
         await fail(limiter, *one)
 
         assert await fail(limiter, *other) == 0
+
+    async def test_names_of_one_attempt_are_in_one_slot_of_a_cluster(
+        self, gateway: RedisGateway, redis_client: Redis
+    ) -> None:
+        limiter = limiter_on(gateway)
+        await fail(limiter, "ada", "home")
+        await fail(limiter, "grace", "office")
+
+        names = [name async for name in redis_client.scan_iter("rate_limit:*")]
+
+        assert len(names) == 6
+        assert len({key_slot(name) for name in names}) == 1
 
     async def test_crowd_gets_no_further_than_a_queue(self, gateway: RedisGateway) -> None:
         limiter = limiter_on(gateway, limit=7)

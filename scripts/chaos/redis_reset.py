@@ -1,0 +1,51 @@
+"""Redis is cut off by RST with traffic on every connection, again and again, and nobody who asks the API notices: A-81.
+
+The polite way of failing, FIN, is in ``redis``. RST reaches a connection while something is being written to it.
+"""
+
+import asyncio
+from time import perf_counter
+
+from scripts.chaos.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, judge_p99, odd_answers
+from scripts.chaos.redis_stage import Stage, redis_stage
+from scripts.chaos.run import Run
+from scripts.chaos.side_by_side import Pair
+
+WORKERS, CLIENTS = 2, 64
+CUTS = 6
+REFUSED_SECONDS = 1.5
+NAME = f"{CUTS} cuts by RST"
+
+
+async def measure(run: Run) -> None:
+    async with redis_stage(run, "--workers", str(WORKERS)) as stage:
+        await stage.requests(run.size(2_000, 400))  # pools and code are warm
+        await cuts(stage)
+
+
+async def cuts(stage: Stage) -> None:
+    """Each in the middle of the load, spread evenly over it."""
+    report, total = stage.run.report, stage.run.size(60_000, 8_000)
+    started = perf_counter()
+    open_for: list[Pair] = []
+    used_again: list[float] = []
+    async with asyncio.TaskGroup() as group:
+        load = stage.load(group, total, CLIENTS)
+        for number in range(CUTS):
+            await load.answered(total * (number + 1) // (CUTS + 1))
+            broken, first = perf_counter(), len(load.pairs)
+            await stage.proxy.refuse_by_reset()
+            await asyncio.sleep(REFUSED_SECONDS)
+            mended = perf_counter()
+            await stage.proxy.forward()
+            known = broken + BEFORE_OPEN_SECONDS
+            open_for += [pair for pair in load.pairs[first:] if known < pair.at < mended]
+            used_again.append(await stage.seconds_until_used())
+    seconds = perf_counter() - started
+    failed_calls = len(stage.on.events("redis_call_failed"))
+    report.exactly(f"{NAME}: other than 200 in {total:,} requests", 0, odd_answers(load.pairs))
+    judge_p99(stage.run, f"{NAME}: added p99, once the breaker is open", open_for)
+    report.at_most(f"{NAME}, each time back: used again", BACK_SECONDS, max(used_again), "s")
+    report.at_most(f"{NAME}: records of failed calls in the log", WORKERS * seconds, failed_calls)
+    # uvloop's RuntimeError for a closed transport is told once by each process.
+    report.at_most(f"{NAME}: tracebacks in the log", WORKERS, stage.on.text.count("Traceback"))
