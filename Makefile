@@ -31,7 +31,7 @@ test-all: ## Run those too that start processes or wait for real time-outs
 	@$(DEV) -m pytest -n auto $(args)
 
 test-lowest: ## Run the tests on the oldest versions that pyproject.toml allows (makes .venv-lowest)
-	@$(DEV) scripts/lowest.py $(args)
+	@$(AUDIT) scripts/lowest.py $(args)
 
 lint: ## Check format, imports, types and layers; changes nothing
 	@$(DEV) -m black --check backend scripts && "$$py" -m isort --check-only backend scripts \
@@ -105,7 +105,7 @@ browser: ## Log in on /docs in a real Chromium and call the API (args="--picture
 	@$(DEV) -m scripts.browser $(args)
 
 lock: ## Lock the newest packages that pyproject.toml allows
-	@$(DEV) scripts/lock.py
+	@$(AUDIT) scripts/lock.py
 
 # One lock after the other: they may hold different versions of a package.
 audit: ## Ask whether a locked package has a known hole (needs the internet)

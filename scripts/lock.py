@@ -13,7 +13,6 @@ SOURCES: dict[str, list[str]] = {
 
 
 def main() -> None:
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
     for name, source in SOURCES.items():
         subprocess.run(
             [

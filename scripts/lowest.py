@@ -17,7 +17,6 @@ VERSIONS = ENVIRONMENT / "lowest.txt"
 
 
 def main() -> int:
-    run(sys.executable, "-m", "pip", "install", "--quiet", "uv")
     run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
     uv = (sys.executable, "-m", "uv", "pip")
     run(

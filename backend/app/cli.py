@@ -1,10 +1,12 @@
 """Management commands: ``python -m app.cli --help``."""
 
 import asyncio
+import json
 import sys
 from typing import Annotated
 
 import typer
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
@@ -91,12 +93,23 @@ def load_as_production() -> Settings:
         raise failed("\n".join(f"error: {line}" for line in describe(error))) from None
 
 
+def quiet_app() -> FastAPI:
+    """The application of these settings, for a command whose standard output is its answer and no log."""
+    return create_app(get_settings().model_copy(update={"log_level": "ERROR"}))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document as JSON, also where DOCS_ENABLED is off."""
+    typer.echo(json.dumps(quiet_app().openapi(), indent=2))
+
+
 @cli.command()
 def routes() -> None:
     """List every route: method, path and who may call it."""
     rows = [
         (method, route.path or "", access(route.dependant))
-        for route in iter_route_contexts(create_app().routes)
+        for route in iter_route_contexts(quiet_app().routes)
         for method in sorted(route.methods or ())
     ]
     width = max(len(path) for _, path, _ in rows)

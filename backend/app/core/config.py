@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
@@ -19,7 +19,7 @@ from app.core.setting_types import (
 )
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
-LOCAL_DATABASE = PROJECT_ROOT / "var" / "local.sqlite3"
+LOCAL_DATABASE = "sqlite:///var/local.sqlite3"
 LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  refused outside local and test
 
 # RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
@@ -189,7 +189,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _local_defaults(self) -> Self:
         if self.app_env == "local" and self.database_url is None:
-            self._set("database_url", SecretStr(f"sqlite:///{LOCAL_DATABASE.as_posix()}"))
+            self._set("database_url", SecretStr(LOCAL_DATABASE))
+        if self.database_url is not None and self.database_dialect == "sqlite":
+            url = from_project_root(self.database_url.get_secret_value())
+            self._set("database_url", SecretStr(url))
         if not self.is_production and self.jwt_secret_key is None:
             self._set("jwt_secret_key", SecretStr(LOCAL_JWT_SECRET))
         if self.docs_enabled is None:
@@ -270,6 +273,16 @@ class Settings(BaseSettings):
             secret: SecretStr | None = getattr(self, name)
             safe[name] = without_secrets(secret.get_secret_value()) if secret else None
         return safe
+
+
+def from_project_root(url: str) -> str:
+    """A SQLite URL whose path does not depend on the folder in which a process was started."""
+    path, mark, options = url.removeprefix("sqlite:///").partition("?")
+    if path.startswith(("file:", "sqlite:")):
+        return url
+    # As in a URL, because the driver decodes it: a checkout may be in a folder such as feature%2Fx.
+    root = PROJECT_ROOT.as_posix().replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{PurePath(root, path).as_posix()}{mark}{options}"
 
 
 def _looks_like_placeholder(key: str) -> bool:

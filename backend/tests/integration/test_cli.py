@@ -1,6 +1,7 @@
 """python -m app.cli: the first admin, the configuration check, the list of routes."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,26 @@ class TestRoutes:
 
         rows = {tuple(line.split(maxsplit=2)) for line in done.stdout.splitlines()}
         assert rows == {(*row.route, row.who) for row in MATRIX}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["openapi", "routes"])
+def test_standard_output_is_the_answer_alone(name: str) -> None:
+    """In production too, where the start logs what is unwise, on standard output."""
+    production = {key.upper(): str(value) for key, value in PRODUCTION.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", name],
+        env=server_environment(**production),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    if name == "openapi":
+        assert json.loads(done.stdout)["paths"].keys() >= {"/health", "/api/v1/users"}
+    else:
+        assert not [line for line in done.stdout.splitlines() if not line[:1].isupper()]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Migrations: up and down and up again give one schema, it is the models', and migrators wait in line."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +218,34 @@ async def test_a_migration_may_leave_its_transaction(empty_url: str, tmp_path: P
     code, output = await alembic_process(empty_url, "upgrade", "head", ini=ini)
 
     assert code == 0, output
+
+
+@pytest.mark.slow
+async def test_checkout_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """Jenkins makes ``feature%2Fx``. What is interpolated or decoded would be another folder, or none."""
+    root = tmp_path / "feature%2Fx?y"
+    shutil.copytree(PROJECT_ROOT / "backend" / "app", root / "backend" / "app")
+    shutil.copytree(PROJECT_ROOT / "backend" / "alembic", root / "backend" / "alembic")
+    shutil.copy(PROJECT_ROOT / "backend" / "alembic.ini", root / "backend")
+    path = str(root / "backend")
+
+    code, output = await alembic_process(
+        *("", "upgrade", "head"),
+        ini=root / "backend" / "alembic.ini",
+        PYTHONPATH=path,
+        APP_ENV="local",
+    )
+
+    assert code == 0, output
+    assert (root / "var" / "local.sqlite3").exists()
+
+
+@pytest.mark.slow
+async def test_migrations_of_another_checkout_are_refused(tmp_path: Path) -> None:
+    shutil.copy(PROJECT_ROOT / "backend" / "alembic.ini", tmp_path)
+    (tmp_path / "alembic").mkdir()
+
+    code, output = await alembic_process("", "current", ini=tmp_path / "alembic.ini")
+
+    assert code == 1
+    assert output.endswith("is of another checkout than the application that is imported\n")

@@ -1,6 +1,7 @@
 """Settings: immutable, bounded, silent about secrets, strict where production is concerned."""
 
 import os
+import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,7 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from app.core import config
-from app.core.config import ConfigurationError, Settings, describe, get_settings
+from app.core.config import (
+    PROJECT_ROOT,
+    ConfigurationError,
+    Settings,
+    describe,
+    get_settings,
+)
+from app.db.migrations import build_migration_engine
+from app.db.session import build_engine
 from tests.fixtures.env import make_settings
 from tests.fixtures.server import server_environment
 
@@ -138,6 +147,35 @@ class TestSettings:
     def test_use_a_sqlite_file_in_local(self) -> None:
         assert make_settings(app_env="local").database_dialect == "sqlite"
 
+    @pytest.mark.parametrize(
+        ("url", "path"),
+        [
+            ("sqlite:///var/app.db", f"{PROJECT_ROOT}/var/app.db"),
+            ("sqlite+aiosqlite:///app.db?timeout=1", f"{PROJECT_ROOT}/app.db"),
+            ("sqlite:///{tmp}/app%20data/app.db", "{tmp}/app data/app.db"),
+        ],
+    )
+    def test_take_a_relative_path_from_the_root_of_the_repository(
+        self, url: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        settings = make_settings(database_url=url.format(tmp=tmp_path.as_posix()))
+
+        for engine in (build_engine(settings), build_migration_engine(settings)):
+            assert engine is not None
+            assert Path(str(engine.url.database)) == Path(path.format(tmp=tmp_path))
+
+    @pytest.mark.parametrize("folder", ["feature%2Fx", "what?", "50%", "a b"])
+    def test_find_the_local_database_in_a_folder_of_any_name(
+        self, folder: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(config, "PROJECT_ROOT", Path("/srv") / folder)
+
+        engine = build_engine(make_settings(app_env="local"))
+
+        assert engine is not None
+        assert Path(str(engine.url.database)) == Path("/srv") / folder / "var" / "local.sqlite3"
+
 
 class TestModelDumpSafe:
     def test_redacts_every_secret_also_those_inside_urls(self) -> None:
@@ -167,7 +205,7 @@ class TestModelDumpSafe:
     def test_shows_what_is_not_secret(self) -> None:
         safe = make_settings(database_url="sqlite:///var/app.db", jwt_issuer="me").model_dump_safe()
 
-        assert safe["database_url"] == "sqlite:///var/app.db"
+        assert safe["database_url"] == f"sqlite:///{PROJECT_ROOT.as_posix()}/var/app.db"
         assert safe["jwt_issuer"] == "me"
 
     def test_repr_shows_no_secret(self) -> None:
@@ -370,7 +408,26 @@ class TestEnvExample:
     def variables(self) -> dict[str, str]:
         lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
         pairs = [line.removeprefix("#").partition("=") for line in lines if not is_prose(line)]
-        return {name: value for name, _, value in pairs}
+        return {name: value.strip('"') for name, _, value in pairs}
+
+    @pytest.mark.skipif(os.name == "nt", reason="the shell is another one")
+    def test_means_the_same_to_a_shell(self) -> None:
+        path = shlex.quote(str(config.PROJECT_ROOT / ".env.example"))
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"set -aeu; . {path}; env"],
+            env={},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        sourced = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
+        commented = {line[1:].partition("=")[0] for line in lines if line.startswith("#")}
+
+        assert done.stderr == ""
+        assert {
+            name: value for name, value in self.variables().items() if name not in commented
+        } == {name: value for name, value in sourced.items() if name in self.variables()}
 
     def test_names_every_setting_and_nothing_else(self) -> None:
         assert set(self.variables()) == {name.upper() for name in Settings.model_fields}

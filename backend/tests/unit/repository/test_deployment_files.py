@@ -566,3 +566,27 @@ class TestPreCommit:
             "lint-imports",
             "secrets",
         }
+
+
+class TestGate:
+    @pytest.mark.slow
+    @pytest.mark.skipif(os.name == "nt", reason="the gate runs on Linux")
+    def test_that_fails_leaves_no_job_behind(self, tmp_path: Path) -> None:
+        """Not even what the job itself has started."""
+        log = tmp_path / "log"
+        gate = (
+            "set -euo pipefail; . .ci/jobs.sh; "
+            f"in_background {log} sh -c 'sleep 60 & echo $!; wait'; "
+            f"until [ -s {log} ]; do :; done; false"
+        )
+
+        done = subprocess.run(["/bin/bash", "-c", gate], cwd=PROJECT_ROOT, check=False)
+        state = subprocess.run(
+            ["/bin/ps", "-o", "stat=", "-p", log.read_text().strip()],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert state.stdout.strip()[:1] in {"", "Z"}

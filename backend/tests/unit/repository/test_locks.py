@@ -92,6 +92,22 @@ class TestLock:
         assert locked[canonicalize_name(requirement.name)] in requirement.specifier
 
 
+class TestTools:
+    def test_no_script_installs_what_is_not_locked(self) -> None:
+        scripts = [*(PROJECT_ROOT / "scripts").rglob("*.py"), PROJECT_ROOT / "Makefile"]
+        install = re.compile(r"pip\b[^\n]*\binstall\b")
+        installers = [path.name for path in scripts if install.search(path.read_text("utf-8"))]
+
+        assert installers == ["bootstrap.py"]  # which takes hashes alone, as the test below shows
+        assert "uv" in [pin.name for pin in pins("audit.txt")]  # make lock, make test-lowest
+
+    def test_what_uses_uv_runs_where_it_is_locked(self) -> None:
+        makefile = (PROJECT_ROOT / "Makefile").read_text()
+
+        for script in ("lock.py", "lowest.py"):
+            assert f"$(AUDIT) scripts/{script}" in makefile
+
+
 class TestKnownHoles:
     @pytest.mark.parametrize("lock", APPLICATION_LOCKS)
     @pytest.mark.parametrize(("name", "floor"), FLOORS.items())
