@@ -52,6 +52,8 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as http; host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', 'health') or 'localhost'; port = os.environ.get('PORT') or '8000'; http.urlopen(http.Request(f'http://127.0.0.1:{port}/api/v1/health/live', headers={'Host': host}), timeout=2)"]
 
+# The shell is there for PORT and gone at once: after exec, uvicorn (or alembic) is the process that gets the signals.
+ENTRYPOINT ["sh", "-c", "export UVICORN_PORT=${PORT:-8000}; exec \"$@\"", "--"]
 # SIGTERM: DRAIN_SECONDS of serving with readiness at 503, then at most 25 s for what is in flight.
-# The shell is there for PORT and gone at once: after exec, uvicorn is the process that gets the signal.
-CMD ["sh", "-c", "exec uvicorn app.main:app --host 0.0.0.0 --port ${PORT:-8000} --http httptools --no-access-log --no-server-header --timeout-keep-alive 75 --timeout-graceful-shutdown 25"]
+CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--http", "httptools", "--no-access-log", "--no-server-header", \
+     "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "25"]

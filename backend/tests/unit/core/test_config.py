@@ -151,7 +151,7 @@ class TestSettings:
         ("url", "path"),
         [
             ("sqlite:///var/app.db", f"{PROJECT_ROOT}/var/app.db"),
-            ("sqlite+aiosqlite:///app.db?timeout=1", f"{PROJECT_ROOT}/app.db"),
+            ("sqlite+aiosqlite:///app.db", f"{PROJECT_ROOT}/app.db"),
             ("sqlite:///{tmp}/app%20data/app.db", "{tmp}/app data/app.db"),
         ],
     )

@@ -56,14 +56,15 @@ def arguments(stage: list[tuple[str, str]], name: str) -> list[str]:
     return [text for instruction, text in stage if instruction == name]
 
 
-def start_command() -> list[str]:
+def server_command() -> list[str]:
     command: list[str] = json.loads(arguments(stages()[-1], "CMD")[-1])
     return command
 
 
-def server_command() -> list[str]:
-    """What the shell of the image becomes where PORT is not set."""
-    return shlex.split(start_command()[-1].replace("${PORT:-8000}", "8000"))[1:]
+def entry_point() -> list[str]:
+    """What the image puts in front of every command."""
+    wrapper: list[str] = json.loads(arguments(stages()[-1], "ENTRYPOINT")[-1])
+    return wrapper
 
 
 def image_environment() -> dict[str, str]:
@@ -144,15 +145,18 @@ class TestImage:
     def test_no_secret_is_passed_through_the_build(self) -> None:
         assert not [text for name, text in instructions() if name == "ARG"]
 
-    def test_the_command_is_in_exec_form_and_becomes_the_stable_entry_point(self) -> None:
-        assert start_command()[:2] == ["sh", "-c"]
-        assert start_command()[2].startswith("exec uvicorn app.main:app ")
+    def test_the_command_is_in_exec_form_and_starts_the_stable_entry_point(self) -> None:
         assert server_command()[:2] == ["uvicorn", "app.main:app"]
+
+    def test_the_shell_in_front_becomes_the_command(self) -> None:
+        assert entry_point()[:2] == ["sh", "-c"]
+        assert entry_point()[2].endswith('; exec "$@"')
 
     def test_it_listens_where_the_health_check_asks(self) -> None:
         (check,) = arguments(stages()[-1], "HEALTHCHECK")
 
-        assert "--port ${PORT:-8000} " in start_command()[2]
+        assert "UVICORN_PORT=${PORT:-8000};" in entry_point()[2]
+        assert "--port" not in server_command()
         assert "port = os.environ.get('PORT') or '8000'" in check
 
     def test_no_proxy_is_believed_that_was_not_named(self) -> None:
@@ -164,7 +168,7 @@ class TestImage:
     def test_its_command_serves_on_port_and_ends_with_0_at_sigterm(self, tmp_path: Path) -> None:
         port = free_port()
         process = subprocess.Popen(
-            start_command(),
+            [*entry_point(), *server_command()],
             cwd=tmp_path,
             env={**image_environment(), "PORT": str(port)},
             stdout=subprocess.PIPE,

@@ -61,9 +61,11 @@ class TestNumbers:
 
     def test_uvicorn_keeps_a_connection_longer_than_nginx_reuses_it(self) -> None:
         idle = int(only(r"keepalive_timeout (\d+)s;", only(UPSTREAM)))
-        command = only(r"\nCMD ([^\n]*exec uvicorn [^\n]*)", read("Dockerfile"))
+        command = json.loads(
+            only(r"CMD (\[\"uvicorn\".*?\])", read("Dockerfile").replace("\\\n", ""))
+        )
 
-        assert idle < int(only(r" --timeout-keep-alive (\d+) ", command))
+        assert idle < int(command[command.index("--timeout-keep-alive") + 1])
 
 
 class TestErrors:
