@@ -4,8 +4,11 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
@@ -313,6 +316,38 @@ class TestRestraint:
                 await asyncio.gather(*(gateway.run(get) for _ in range(POOL_SIZE)))
 
             assert redis.connections <= POOL_SIZE
+
+
+class TestTls:
+    async def test_certificates_are_read_once_and_not_on_the_event_loop(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads: list[str] = []
+        create = ssl.create_default_context
+
+        def noted() -> ssl.SSLContext:
+            threads.append(threading.current_thread().name)
+            return create()
+
+        monkeypatch.setattr(ssl, "create_default_context", noted)
+        async with listening(saying(b"+OK\r\n")) as redis:
+            url = redis.url.replace("redis://", "rediss://")
+            async with gateway_to(url) as gateway:
+                assert threads == []
+                await asyncio.gather(*(refused_after(gateway) for _ in range(POOL_SIZE)))
+
+        assert len(threads) == 1
+        assert threads[0] != threading.main_thread().name
+
+    async def test_certificates_that_cannot_be_read_are_a_failure(self, tmp_path: Path) -> None:
+        async with listening(saying(b"+OK\r\n")) as redis:
+            url = redis.url.replace("redis://", "rediss://")
+            async with gateway_to(f"{url}?ssl_ca_certs={tmp_path}/missing.pem") as gateway:
+                for _ in range(OPEN_AFTER):
+                    assert await refused_after(gateway) < AT_ONCE_SECONDS
+
+                assert gateway.breaker.state is State.OPEN
+                assert redis.connections == 0
 
 
 class TestConnectionsThatDie:
