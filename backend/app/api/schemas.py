@@ -15,10 +15,11 @@ Ignored = Annotated[SafeStr, Field(max_length=1_024)]
 class LoginForm(BaseModel):
     """The form of OAuth2's password flow (RFC 6749, section 4.3.2). The user name is the e-mail address.
 
-    A first-party login in a shape that tools know, not an authorization server: scope and client are ignored.
+    A first-party login in a shape that tools know, not an authorization server: scope and client are ignored, as are
+    parameters that nobody here knows (section 3.2). One that is sent twice is refused, whether it is known or not.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="ignore")
 
     username: Annotated[SafeStr, Field(min_length=1, max_length=MAX_USERNAME_LENGTH)]
     password: Annotated[Password, Field(min_length=1)]

@@ -3,16 +3,55 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any, cast
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+
+
+class Without:
+    """For ``Annotated``: text without these characters, whatever is added to the type.
+
+    Pydantic has one place for a pattern, and the last ``Field(pattern=...)`` gets it. Here the next one is asked too.
+    """
+
+    def __init__(self, characters: str) -> None:
+        self.pattern = f"^[^{characters}]*$"
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        given: dict[str, Any] = {**handler(source)}
+        kept = _KeptPattern({**given, "pattern": self.pattern})
+        if "pattern" in given:  # of a Field behind the equals sign
+            kept["pattern"] = given["pattern"]
+        return cast(CoreSchema, kept)
+
+
+class _KeptPattern(dict[str, Any]):
+    """A schema of text. With a second pattern it becomes one of two steps, and OpenAPI has both."""
+
+    def copy(self) -> "_KeptPattern":
+        return _KeptPattern(self)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self["type"] == "chain":
+            self["steps"][0][key] = value
+        elif key == "pattern":
+            told = {"pydantic_js_updates": {"allOf": [{"pattern": value}]}}
+            first = {**self, "metadata": {**self.get("metadata", {}), **told}}
+            self.clear()
+            self.update(type="chain", steps=[first, {"type": "str", "pattern": value}])
+        else:
+            super().__setitem__(key, value)
+
 
 # No control characters, NUL among them. A lone surrogate is refused by pydantic's own string check.
-SafeStr = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+SafeStr = Annotated[str, Without(r"\x00-\x1f\x7f-\x9f")]
 """Text of one line, for JSON, forms, paths and queries alike. Every use adds its own ``max_length``."""
 
-SafeText = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$")]
+SafeText = Annotated[str, Without(r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f")]
 """The same with line breaks and tabs, for JSON. Every use adds its own ``max_length``."""
 
 
@@ -21,9 +60,9 @@ def canonical_uuid(value: object) -> object:
 
     RFC 9562, section 4: one spelling for each id, so that caches, limits and logs agree about it.
     """
-    if isinstance(value, str) and str(UUID(value)) != value:
-        raise ValueError("must be a UUID in its canonical form")
-    return value
+    if isinstance(value, UUID) or (isinstance(value, str) and str(UUID(value)) == value):
+        return value
+    raise ValueError("must be a UUID in its canonical form")
 
 
 CanonicalUuid = Annotated[UUID, BeforeValidator(canonical_uuid)]

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.app_factory import create_app
+from app.core.forms import FORM
 from app.core.inputs import CanonicalUuid, Moment
 from app.core.routing import StrictRoute
 from app.models.user import User
@@ -121,8 +122,11 @@ def inputs(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         for parameter in operation.get("parameters", ()):
             at = f"{method} {path} {parameter['in']}.{parameter['name']}"
             yield from leaves(schema, parameter["schema"], at)
-        for content in operation.get("requestBody", {}).get("content", {}).values():
-            yield from leaves(schema, content["schema"], f"{method} {path} body")
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            node = resolve(schema, content["schema"])
+            if kind == FORM:  # its unknown fields are ignored (RFC 6749, section 3.2), and counted
+                node = {**node, "additionalProperties": False}
+            yield from leaves(schema, node, f"{method} {path} body")
 
 
 def is_decimal_as_text(choice: dict[str, Any], node: dict[str, Any]) -> bool:
@@ -138,6 +142,8 @@ def is_bounded(node: dict[str, Any]) -> bool:
         return True  # the choices are leaves too
     match node.get("type"):
         case "string":
+            if "contentMediaType" in node:  # a file, which has the limit of its route
+                return True
             return "maxLength" in node or node.get("format") in {"uuid", "date", "date-time"}
         case "array":
             return "maxItems" in node

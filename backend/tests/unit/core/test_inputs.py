@@ -1,13 +1,21 @@
 """What comes in: a moment is one moment, whatever the clock beside it, and a day is one day."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from sqlalchemy.dialects import sqlite
 
-from app.core.inputs import Day, Moment, SafeText, number
+from app.api.v1.schemas.user import Email
+from app.core.inputs import CanonicalUuid, Day, Moment, SafeStr, SafeText, number
 from app.db.types import UtcDateTime
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
@@ -68,6 +76,67 @@ class TestSafeText:
     def test_has_no_other_control_characters(self, code: int) -> None:
         with pytest.raises(ValidationError):
             TEXT.validate_python(f"one\n{chr(code)}two")
+
+
+class Named(BaseModel):
+    name: SafeStr = Field(pattern="^a", max_length=9)
+    names: list[Annotated[SafeStr, Field(pattern="^a")]] = []
+
+
+class TestComposed:
+    """What a type promises holds whatever is added to it."""
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            Annotated[SafeStr, Field(pattern="^a")],
+            Annotated[SafeStr, Field(pattern="^a", max_length=9)],
+            Annotated[SafeStr, Field(pattern="^a"), Field(pattern="^a")],
+            Annotated[SafeStr | None, Field(pattern="^a")],
+            Annotated[SafeStr, StringConstraints(pattern="^a", to_lower=True)] | int,
+            Annotated[SafeText, Field(pattern="^a")],
+            Annotated[Annotated[SafeStr, Field(max_length=9)], Field(pattern="^a")],
+        ],
+    )
+    def test_text_has_both_patterns(self, kind: Any) -> None:
+        adapter: TypeAdapter[str] = TypeAdapter(kind)
+
+        assert adapter.validate_python("abc") == "abc"
+        for refused in ("a\0", "a\x1b", "a\x85", "bcd"):
+            with pytest.raises(ValidationError, match="pattern"):
+                adapter.validate_python(refused)
+        told = str(adapter.json_schema())
+        assert "'^a'" in told
+        assert r"\\x00-\\x08" in told or r"\\x00-\\x1f" in told
+
+    def test_field_of_a_model_has_both_patterns(self) -> None:
+        assert Named(name="ab", names=["ab"]).name == "ab"
+        for refused in ("a\0", "b"):
+            with pytest.raises(ValidationError, match="pattern"):
+                Named(name=refused)
+            with pytest.raises(ValidationError, match="pattern"):
+                Named(name="a", names=[refused])
+
+    def test_error_of_a_bound_is_that_of_a_text(self) -> None:
+        with pytest.raises(ValidationError, match="String should have at most 9 characters"):
+            Named(name="a" * 10)
+
+    @pytest.mark.parametrize(
+        ("kind", "refused"),
+        [
+            (Annotated[Email, Field(pattern="e")] | None, "e\0@example.com"),
+            (Annotated[Moment, Field(ge=datetime(2026, 1, 1, tzinfo=UTC))], 1_767_607_200),
+            (Annotated[Moment | None, Field(strict=False)], "1767607200"),
+            (Annotated[Day, Field(ge=date(2026, 1, 1))] | None, 20_500),
+            (Annotated[CanonicalUuid, Field(strict=False)] | None, "01890A5D-AC96-774B-BCCE-B302099A8057"),
+            (list[CanonicalUuid], [b"0123456789abcdef"]),
+            (Annotated[Annotated[int, BeforeValidator(number)], Field(le=9)] | None, True),
+            (dict[SafeStr, int], {"\0": 1}),
+        ],
+    )  # fmt: skip
+    def test_other_types_refuse_what_they_did(self, kind: Any, refused: object) -> None:
+        with pytest.raises(ValidationError):
+            TypeAdapter(kind).validate_python(refused)
 
 
 class TestNumber:
