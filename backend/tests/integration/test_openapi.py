@@ -142,9 +142,9 @@ def is_bounded(node: dict[str, Any]) -> bool:
         return True  # the choices are leaves too
     match node.get("type"):
         case "string":
-            if "contentMediaType" in node:  # a file, which has the limit of its route
-                return True
-            return "maxLength" in node or node.get("format") in {"uuid", "date", "date-time"}
+            # contentMediaType: a file, which has the limit of its route
+            bounded = node.get("format") in {"uuid", "date", "date-time"}
+            return bounded or bool({"maxLength", "contentMediaType"} & set(node))
         case "array":
             return "maxItems" in node
         case "integer" | "number":
