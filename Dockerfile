@@ -52,8 +52,8 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as http; host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', 'health') or 'localhost'; port = os.environ.get('PORT') or '8000'; http.urlopen(http.Request(f'http://127.0.0.1:{port}/api/v1/health/live', headers={'Host': host}), timeout=2)"]
 
-# The shell is there for PORT and gone at once: after exec, uvicorn (or alembic) is the process that gets the signals.
-ENTRYPOINT ["sh", "-c", "export UVICORN_PORT=${PORT:-8000}; exec \"$@\"", "--"]
+# The shell is there for PORT, and for an empty WEB_CONCURRENCY, which uvicorn cannot read. It is gone at once: after exec, uvicorn (or alembic) is the process that gets the signals.
+ENTRYPOINT ["sh", "-c", "export UVICORN_PORT=${PORT:-8000} WEB_CONCURRENCY=${WEB_CONCURRENCY:-1}; exec \"$@\"", "--"]
 # SIGTERM: DRAIN_SECONDS of serving with readiness at 503, then at most 25 s for what is in flight.
 CMD ["uvicorn", "app.main:app", "--host", "0.0.0.0", "--http", "httptools", "--no-access-log", "--no-server-header", \
      "--timeout-keep-alive", "75", "--timeout-graceful-shutdown", "25"]

@@ -14,8 +14,8 @@ from app.core.config import PROJECT_ROOT, get_settings
 HOST = "127.0.0.1"
 LAST_PORT = 65_535
 BACKEND = PROJECT_ROOT / "backend"
-# For eyes and for reloading, unless the environment or .env says otherwise.
-DEVELOPMENT = {"LOG_JSON": "false", "DRAIN_SECONDS": "0"}
+# For eyes, unless the environment or .env says otherwise.
+DEVELOPMENT = {"LOG_JSON": "false"}
 
 # What SQLAlchemy adds to the text of an error.
 AFTER_THE_ERROR = ("[SQL:", "[parameters:", "(Background on this error")
@@ -99,6 +99,7 @@ def serve(listener: socket.socket) -> None:
         access_log=False,
         server_header=False,
         log_level="warning",
+        workers=1,  # reloading needs one; and uvicorn cannot read an empty WEB_CONCURRENCY
         # uvicorn itself would believe whatever comes from this machine.
         forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
     )

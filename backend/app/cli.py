@@ -17,7 +17,7 @@ from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
-from app.core.config import Settings, describe, get_settings, read_settings
+from app.core.config import Settings, describe, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, ValidationFailed
 from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository
@@ -75,7 +75,7 @@ async def insert_superuser(settings: Settings, email: str, password: str) -> Non
 def check() -> None:
     """Judge the configuration as production would. Exit code 1 if it would not start."""
     settings = load_as_production()
-    for warning in settings.warnings():
+    for warning in (*settings.warnings(), *misspelt_names()):
         typer.echo(f"warning: {warning}")
     typer.echo("The configuration is valid for production.")
 

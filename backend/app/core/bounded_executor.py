@@ -1,7 +1,6 @@
 """Slow CPU work beside the event loop: few threads, a bounded queue, a clear no when it is full."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -16,13 +15,15 @@ T = TypeVar("T")
 class BoundedExecutor:
     """Runs functions in threads of its own, never in the pool that the rest of the process shares.
 
-    One core is left to the event loop, where there is more than one.
+    ``workers`` threads at once, and ``queue_size`` calls that wait for one.
     """
 
-    def __init__(self, name: str, queue_size: int, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, name: str, queue_size: int, telemetry: Telemetry | None = None, *, workers: int = 1
+    ) -> None:
         self._name = name
         self._telemetry = telemetry or NullTelemetry()
-        self.workers = max(1, (os.cpu_count() or 1) - 1)
+        self.workers = workers
         self._limit = queue_size + self.workers
         self._pending = 0
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix=name)

@@ -1,20 +1,27 @@
 """The only reader of the environment. Settings are immutable, bounded and never print a secret."""
 
 import os
+import warnings
 from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.setting_types import (
     DatabaseUrl,
+    HeaderNames,
     HostNames,
     Origins,
+    Proxies,
     RedisUrl,
     Seconds,
+    any_case,
+    unquoted,
     without_secrets,
 )
 
@@ -25,9 +32,21 @@ LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-l
 # RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
 JWT_SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PRODUCTION_HASH_ROUNDS_MIN = 10
+DRAIN_SECONDS = 5.0  # in production
 SPARE_CONNECTIONS = 13  # 3 that PostgreSQL keeps for superusers, 10 for a migrator and for people
+ALIKE = 0.85  # of two names: one letter in seven differs
 PASSWORD_FLOOR = 8  # characters; PASSWORD_MIN_LENGTH may ask for more
+PRODUCTION_NAMES = ("production", "prod", "staging")
+COUNTS_AS_PRODUCTION = (
+    "every APP_ENV but local and test counts as production; .env is read in local only"
+)
 PLACEHOLDERS = ("change", "secret", "example", "placeholder", "your-", "password")
+
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+    any_case("DEBUG", "INFO", "WARNING", "ERROR", warn="WARNING"),
+]
 
 
 class ConfigurationError(SystemExit):
@@ -56,9 +75,7 @@ class Settings(BaseSettings):
     app_name: str = Field(
         "FastAPI Backend Template", min_length=1, max_length=60, description="Title in the docs."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe level that is logged."
-    )
+    log_level: LogLevel = Field("INFO", description="Least severe level that is logged.")
     log_json: bool = Field(True, description="One JSON object a line, or readable text.")
     docs_enabled: bool | None = Field(
         None, description="Serve /docs and /openapi.json. Unset: only in local and test."
@@ -70,6 +87,13 @@ class Settings(BaseSettings):
     )
     cors_allowed_origins: Origins = Field(
         (), description="Browser origins that may call, comma separated. Empty: none."
+    )
+    cors_allowed_headers: HeaderNames = Field(
+        (), description="Request headers beyond those of the API and of tracing, comma separated."
+    )
+    forwarded_allow_ips: Proxies = Field(
+        (),
+        description="Proxies whose X-Forwarded-For is believed. uvicorn reads the same variable.",
     )
     hsts_seconds: int = Field(
         0, ge=0, le=63_072_000, description="Strict-Transport-Security max-age. 0: not sent."
@@ -86,8 +110,11 @@ class Settings(BaseSettings):
     web_concurrency: int = Field(
         1, ge=1, le=1_000, description="Worker processes. uvicorn reads the same variable."
     )
-    drain_seconds: float = Field(
-        5, ge=0, le=300, description="How long SIGTERM keeps serving while readiness says 503."
+    drain_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=300,
+        description="How long SIGTERM keeps serving while readiness says 503. Unset: 0 in local and test, else 5.",
     )
 
     # Database and Redis
@@ -128,7 +155,9 @@ class Settings(BaseSettings):
         100, ge=1, le=1_000_000, description="Requests of one key in any window."
     )
     rate_limit_window_seconds: int = Field(60, ge=1, le=86_400, description="Length of the window.")
-    rate_limit_key_strategy: Literal["user_or_ip", "ip"] = Field(
+    rate_limit_key_strategy: Annotated[
+        Literal["user_or_ip", "ip"], any_case("user_or_ip", "ip")
+    ] = Field(
         "user_or_ip", description="Count by verified account, else by address; or by address alone."
     )
     login_throttle_enabled: bool = Field(
@@ -150,7 +179,7 @@ class Settings(BaseSettings):
     auth_user_cache_ttl_seconds: int = Field(
         10, ge=1, le=60, description="How late a deactivation may act where Redis missed it."
     )
-    telemetry_mode: Literal["noop", "log"] = Field(
+    telemetry_mode: Annotated[Literal["noop", "log"], any_case("noop", "log")] = Field(
         "noop", description="Where counts and times go: nowhere, or into the log."
     )
     telemetry_sample_rate: float = Field(
@@ -161,9 +190,9 @@ class Settings(BaseSettings):
     jwt_secret_key: SecretStr | None = Field(
         None, description="Signing key, 32 bytes or more. Required outside local and test."
     )
-    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(
-        "HS256", description="The one algorithm that is issued and accepted."
-    )
+    jwt_algorithm: Annotated[
+        Literal["HS256", "HS384", "HS512"], any_case("HS256", "HS384", "HS512")
+    ] = Field("HS256", description="The one algorithm that is issued and accepted.")
     jwt_access_token_expires_minutes: int = Field(
         60, ge=1, le=1_440, description="Lifetime of an access token."
     )
@@ -179,12 +208,24 @@ class Settings(BaseSettings):
         16, ge=1, le=10_000, description="Hashes that may wait for a core, then 503."
     )
 
+    password_hash_workers: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Threads that hash. Unset: the process's share of the processors, less one.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: Any) -> Any:
+        """Blanks and quotes around a value mean nothing, except in a key: another service may have it with them."""
         if not isinstance(values, dict):
             return values
-        return {name: value for name, value in values.items() if value != ""}
+        plain = {
+            name: value if name == "jwt_secret_key" and str(value).strip() else unquoted(value)
+            for name, value in values.items()
+        }
+        return {name: value for name, value in plain.items() if value != ""}
 
     @model_validator(mode="after")
     def _local_defaults(self) -> Self:
@@ -197,6 +238,8 @@ class Settings(BaseSettings):
             self._set("jwt_secret_key", SecretStr(LOCAL_JWT_SECRET))
         if self.docs_enabled is None:
             self._set("docs_enabled", not self.is_production)
+        if self.drain_seconds is None:
+            self._set("drain_seconds", DRAIN_SECONDS if self.is_production else 0.0)
         return self
 
     @model_validator(mode="after")
@@ -213,7 +256,8 @@ class Settings(BaseSettings):
         if self.is_production:
             problems = list(self._production_problems())
             if problems:
-                raise ValueError("; ".join(problems))
+                hint = "" if self.app_env in PRODUCTION_NAMES else f" ({COUNTS_AS_PRODUCTION})"
+                raise ValueError("; ".join(problems) + hint)
         return self
 
     def _production_problems(self) -> Iterable[str]:
@@ -249,6 +293,8 @@ class Settings(BaseSettings):
             "DOCS_ENABLED is on: the documentation is public": bool(self.docs_enabled),
             "CORS_ALLOWED_ORIGINS contains *: any website may call": "*"
             in self.cors_allowed_origins,
+            "FORWARDED_ALLOW_IPS is *: each client can claim any address": self.forwarded_allow_ips
+            == ("*",),
             "DATABASE_URL is SQLite: one writer, one machine": self.database_dialect == "sqlite",
             "WEB_CONCURRENCY times DATABASE_POOL_SIZE is more than DATABASE_MAX_CONNECTIONS spares": (
                 self.database_dialect == "postgresql"
@@ -317,6 +363,19 @@ def read_settings(**given: Any) -> Settings:
         raise ConfigurationError("Configuration error: .env is not UTF-8 text") from None
 
 
+def misspelt_names() -> list[str]:
+    """One line for each name in ``.env`` that is none of ours and resembles one, which then has no effect."""
+    path = env_file()
+    names = {name.upper() for name in Settings.model_fields}
+    unknown = (
+        {name.upper() for name in dotenv_values(path, encoding="utf-8-sig")} - names
+        if path
+        else set()
+    )
+    pairs = [(name, get_close_matches(name, names, n=1, cutoff=ALIKE)) for name in sorted(unknown)]
+    return [f".env sets {name}: is {meant[0]} meant?" for name, meant in pairs if meant]
+
+
 @lru_cache
 def get_settings() -> Settings:
     """The settings of this process, read once.
@@ -324,6 +383,9 @@ def get_settings() -> Settings:
     Raises ``ConfigurationError`` that names every wrong variable and no value.
     """
     try:
-        return read_settings()
+        settings = read_settings()
     except ValidationError as error:
         raise ConfigurationError(f"Configuration error: {'; '.join(describe(error))}") from None
+    for line in misspelt_names():
+        warnings.warn(line, stacklevel=2)
+    return settings

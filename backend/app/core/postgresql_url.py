@@ -4,8 +4,8 @@ asyncpg sends every option that it does not know to the server, which then refus
 The table for people is in backend/docs/OPERATIONS.md.
 """
 
-import ssl
 from pathlib import Path
+from ssl import get_default_verify_paths
 from urllib.parse import quote
 
 from app.core.service_url import ServiceUrl, canonical_address, parse, refuse_option
@@ -132,7 +132,7 @@ def _check_tls(options: dict[str, str]) -> None:
     if options.get("sslrootcert") == "system":  # libpq's word, which then always verifies
         if options.setdefault("sslmode", "verify-full") != "verify-full":
             raise ValueError("has sslrootcert=system, which needs sslmode=verify-full")
-        options["sslrootcert"] = ssl.get_default_verify_paths().cafile or ""
+        options["sslrootcert"] = get_default_verify_paths().cafile or ""
         if not options["sslrootcert"]:
             raise ValueError("has sslrootcert=system, but this system has no file of certificates")
     mode = options.get("sslmode", "prefer")

@@ -16,6 +16,7 @@ from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
 from app.core.circuit_breaker import CircuitBreaker
 from app.core.config import Settings
+from app.core.cpu import threads_beside_the_loop
 from app.core.rate_limit.attempts import AttemptLimiter, NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.redis import RedisRateLimiter
@@ -49,7 +50,7 @@ def build_resources(settings: Settings) -> Resources:
     cache = build_cache(settings, redis)
     return Resources(
         settings=settings,
-        drain=Drain(settings.drain_seconds),
+        drain=Drain(settings.drain_seconds or 0),
         shared_checks=SharedChecks(),
         telemetry=telemetry,
         redis=redis,
@@ -57,7 +58,13 @@ def build_resources(settings: Settings) -> Resources:
         user_cache=cache if settings.auth_user_cache_enabled else NullCache(),
         rate_limiter=build_rate_limiter(settings, redis),
         login_attempts=build_login_attempts(settings, redis),
-        password_executor=BoundedExecutor("password", settings.password_hash_queue_size, telemetry),
+        password_executor=BoundedExecutor(
+            "password",
+            settings.password_hash_queue_size,
+            telemetry,
+            workers=settings.password_hash_workers
+            or threads_beside_the_loop(settings.web_concurrency),
+        ),
     )
 
 

@@ -113,10 +113,50 @@ class TestAllowedOrigin:
         assert answer.status_code == 200
         assert answer.headers["Access-Control-Allow-Origin"] == GOOD
         assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
-        assert answer.headers["Access-Control-Allow-Headers"] == (
-            "Accept, Accept-Language, Authorization, Content-Language, Content-Type, X-Request-ID"
-        )
+        assert set(answer.headers["Access-Control-Allow-Headers"].split(", ")) == {
+            *("Accept", "Accept-Language", "Authorization", "Content-Language", "Content-Type"),
+            *("X-Request-ID", "Idempotency-Key", "If-Match", "If-None-Match"),
+            *("traceparent", "tracestate", "baggage"),
+        }
         assert "Origin" in answer.headers["Vary"]
+
+    @pytest.mark.parametrize(
+        "headers",
+        ["traceparent, tracestate, baggage", "Idempotency-Key", "if-match", "if-none-match"],
+    )
+    async def test_preflight_grants_what_browsers_and_their_tracing_send(
+        self, client: AsyncClient, headers: str
+    ) -> None:
+        assert (await preflight(client, GOOD, headers=headers)).status_code == 200
+
+    async def test_preflight_grants_what_the_settings_add(self, engine: AsyncEngine) -> None:
+        app = app_on(
+            engine, cors_allowed_origins=GOOD, cors_allowed_headers="X-Tenant, sentry-trace"
+        )
+        async with client_for(app) as client:
+            answer = await preflight(client, GOOD, headers="x-tenant,sentry-trace,authorization")
+
+        assert answer.status_code == 200
+
+    @pytest.mark.parametrize(
+        ("written", "sent"),
+        [
+            ("https://App.Example.COM", "https://app.example.com"),
+            ("https://app.example.com:443", "https://app.example.com"),
+            ("http://app.example.com:80/", "http://app.example.com"),
+            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+            ("http://[0:0::1]:3000", "http://[::1]:3000"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ],
+    )
+    async def test_is_written_as_people_do_and_matches_what_browsers_send(
+        self, engine: AsyncEngine, written: str, sent: str
+    ) -> None:
+        async with client_for(app_on(engine, cors_allowed_origins=written)) as client:
+            answer = await client.get("/health", headers={"Origin": sent})
+
+        assert answer.headers["Access-Control-Allow-Origin"] == sent
 
 
 class TestStranger:

@@ -23,7 +23,21 @@ from app.core.telemetry.middleware import TelemetryMiddleware
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-CORS_HEADERS = ("Authorization", "Content-Type", "X-Request-ID")
+CORS_HEADERS = (
+    *(
+        "Authorization",
+        "Content-Type",
+        "X-Request-ID",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+    ),
+    *(
+        "traceparent",
+        "tracestate",
+        "baggage",
+    ),  # what browsers' tracing sends (W3C Trace Context, Baggage)
+)
 
 
 def middleware_stack(
@@ -87,7 +101,7 @@ def cors(settings: Settings) -> list[Middleware]:
             EnvelopeCORSMiddleware,
             allow_origins=settings.cors_allowed_origins,
             allow_methods=CORS_METHODS,
-            allow_headers=CORS_HEADERS,
+            allow_headers=(*CORS_HEADERS, *settings.cors_allowed_headers),
             expose_headers=("X-Request-ID", "Retry-After", *RATE_LIMIT_HEADERS),
         )
     ]

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.core import config
 from app.core.config import (
@@ -52,6 +52,25 @@ class TestSettings:
             ("allowed_hosts", "https://example.com"),
             ("cors_allowed_origins", "example.com"),
             ("cors_allowed_origins", "https://example.com/path"),
+            ("cors_allowed_origins", "https://*.example.com"),
+            ("cors_allowed_origins", "https://user:marker@example.com"),
+            ("cors_allowed_origins", "https://example.com?"),
+            ("cors_allowed_origins", "https://example.com#"),
+            ("cors_allowed_origins", "https://example.com:0"),
+            ("cors_allowed_origins", "https://example.com:99999"),
+            ("cors_allowed_origins", "https://bücher.example"),
+            ("cors_allowed_origins", "https://[::g]"),
+            ("cors_allowed_origins", "https://"),
+            ("cors_allowed_origins", "null"),
+            ("cors_allowed_headers", "X Tenant"),
+            ("cors_allowed_headers", "*"),
+            ("allowed_hosts", "api.example.com:8000"),
+            ("allowed_hosts", "[:::]"),
+            ("allowed_hosts", "*example.com"),
+            ("forwarded_allow_ips", "proxy.example.com"),
+            ("forwarded_allow_ips", "10.0.0.5/24"),
+            ("forwarded_allow_ips", "*, 10.0.0.5"),
+            ("password_hash_workers", 0),
             ("database_url", "mysql://localhost/app"),
             ("database_url", "no url"),
             ("database_url", "sqlite://"),
@@ -136,6 +155,47 @@ class TestSettings:
         settings = make_settings(allowed_hosts="api.example.com, *.example.org, [::1],")
 
         assert settings.allowed_hosts == ("api.example.com", "*.example.org", "[::1]")
+
+    @pytest.mark.parametrize(
+        ("name", "written", "meant"),
+        [
+            ("log_level", "debug", "DEBUG"),
+            ("log_level", "warn", "WARNING"),
+            ("log_level", ' "Info" ', "INFO"),
+            ("log_json", " TRUE ", True),
+            ("log_json", "'off'", False),
+            ("jwt_algorithm", "hs512", "HS512"),
+            ("telemetry_mode", "LOG", "log"),
+            ("rate_limit_key_strategy", "IP", "ip"),
+            ("max_body_bytes", " 2048 ", 2048),
+            ("web_concurrency", "", 1),
+            ("web_concurrency", "  ", 1),
+            ("app_env", " test ", "test"),
+            ("allowed_hosts", '"api.example.com"', ("api.example.com",)),
+            ("allowed_hosts", "*", ()),
+            ("allowed_hosts", "[0:0::1]", ("[::1]",)),
+            (
+                "forwarded_allow_ips",
+                "10.0.0.5, 10.1.0.0/16,::1",
+                ("10.0.0.5", "10.1.0.0/16", "::1"),
+            ),
+            ("forwarded_allow_ips", "*", ("*",)),
+            ("redis_url", "redis://cache/0\n", SecretStr("redis://cache/0")),
+            ("database_url", "'postgresql://db/app'", SecretStr("postgresql://db/app")),
+            ("jwt_secret_key", " key\n", SecretStr(" key\n")),
+        ],
+    )
+    def test_are_read_as_they_are_meant(self, name: str, written: str, meant: object) -> None:
+        assert getattr(make_settings(**{name: written}), name) == meant
+
+    @pytest.mark.parametrize(
+        ("app_env", "seconds"), [("local", 0), ("test", 0), ("production", 5), ("staging", 5)]
+    )
+    def test_drain_only_where_a_balancer_has_to_notice(self, app_env: str, seconds: int) -> None:
+        given = PRODUCTION | {"app_env": app_env}
+
+        assert Settings.model_validate(given).drain_seconds == seconds
+        assert Settings.model_validate(given | {"drain_seconds": 7}).drain_seconds == 7
 
     def test_take_the_default_for_an_empty_value(self) -> None:
         assert make_settings(database_pool_size="", jwt_issuer="").database_pool_size == 10
@@ -293,6 +353,17 @@ class TestProduction:
 
         assert ("DATABASE_MAX_CONNECTIONS" in " ".join(settings.warnings())) is warned
 
+    def test_warns_of_believing_every_proxy(self) -> None:
+        unwise = Settings.model_validate(PRODUCTION | {"forwarded_allow_ips": "*"})
+
+        assert "FORWARDED_ALLOW_IPS is *" in " ".join(unwise.warnings())
+
+    def test_says_that_an_unknown_environment_counts_as_production(self) -> None:
+        with pytest.raises(ValidationError, match="APP_ENV") as caught:
+            Settings.model_validate({"app_env": "dev"})
+
+        assert "counts as production" in str(caught.value)
+
     def test_warnings_end_when_everything_is_named(self) -> None:
         named = {
             "allowed_hosts": "api.example.com",
@@ -358,6 +429,20 @@ class TestGetSettings:
         monkeypatch.delenv("APP_ENV")
 
         assert (get_settings().jwt_issuer, get_settings().jwt_audience) == ("quoted name", "plain")
+
+    @pytest.mark.parametrize(
+        ("name", "meant"), [("LOG_LEVL", "LOG_LEVEL"), ("RATE_LIMIT_ENABLE", "RATE_LIMIT_ENABLED")]
+    )
+    def test_warns_of_a_misspelt_name_in_the_env_file(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+    ) -> None:
+        (root / ".env").write_text(f"{name}=marker\nPOSTGRES_PASSWORD=x\n")
+        monkeypatch.delenv("APP_ENV")
+
+        with pytest.warns(UserWarning, match=meant) as caught:
+            get_settings()
+
+        assert "marker" not in str(caught[0].message)
 
     def test_says_in_one_line_that_the_env_file_is_not_utf_8(
         self, root: Path, monkeypatch: pytest.MonkeyPatch

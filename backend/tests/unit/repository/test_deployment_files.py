@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.config import PROJECT_ROOT, Settings
+from app.core.config import DRAIN_SECONDS, PROJECT_ROOT
 from tests.fixtures.server import Server, free_port, server_environment
 
 pytestmark = pytest.mark.unit
@@ -155,7 +155,8 @@ class TestImage:
     def test_it_listens_where_the_health_check_asks(self) -> None:
         (check,) = arguments(stages()[-1], "HEALTHCHECK")
 
-        assert "UVICORN_PORT=${PORT:-8000};" in entry_point()[2]
+        assert "UVICORN_PORT=${PORT:-8000} " in entry_point()[2]
+        assert "WEB_CONCURRENCY=${WEB_CONCURRENCY:-1};" in entry_point()[2]
         assert "--port" not in server_command()
         assert "port = os.environ.get('PORT') or '8000'" in check
 
@@ -315,7 +316,7 @@ class TestCompose:
         assert "pids_limit" not in options  # Compose refuses both in one service
 
     def test_the_grace_period_outlasts_drain_and_graceful_timeout(self) -> None:
-        drain = Settings.model_fields["drain_seconds"].default
+        drain = DRAIN_SECONDS
         graceful = float(option(server_command(), "--timeout-graceful-shutdown"))
 
         assert seconds(self.services()["app"]["stop_grace_period"]) > drain + graceful
