@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import DataError, MaxConnectionsError, RedisError, ResponseError
+from redis.exceptions import DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.circuit_breaker import CircuitBreaker, State
@@ -97,9 +97,6 @@ class RedisGateway:
             self._answered(began, command)
             self.failures.failed(operation_of(command), exc)
             raise RedisUnavailable from exc
-        except MaxConnectionsError as exc:  # an option of the URL allows fewer than the gateway
-            self.failures.note(operation_of(command), exc)
-            raise RedisBusy from exc
         except Exception as exc:
             unexpected = not isinstance(exc, EXPECTED)
             if unexpected and not came_through_client(exc):
