@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl | None = Field(
         None, description="postgresql://... or sqlite:///... Unset in local: var/local.sqlite3."
     )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none", description="Whether PgBouncer or the like is between, in whichever mode."
+    )
     database_pool_size: int = Field(
         10, ge=1, le=500, description="Connections a process keeps; there is no overflow."
     )
@@ -129,6 +132,9 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
         description="PostgreSQL's max_connections, to check the pools against.",
+    )
+    database_pool_recycle_seconds: int = Field(
+        1_800, ge=1, le=86_400, description="Age at which a pooled connection is replaced."
     )
     database_pool_timeout_seconds: Seconds = Field(
         2, description="Longest wait for a free connection, then 503."

@@ -1,4 +1,4 @@
-"""What a database error means to the client: away or busy is 503, a broken rule 409, the rest 500.
+"""What a database error means to the client: away or busy is 503, a rule between rows 409, the rest 500.
 
 The drivers disagree about the class of one and the same failure, the SQLSTATE does not, so PostgreSQL
 is judged by it (PostgreSQL manual, appendix A).
@@ -33,13 +33,30 @@ UNAVAILABLE_STATES = {
 }
 
 
+# A rule about one row alone: no other request can have broken it, so a value was let through that should not.
+OUR_FAULTS = {
+    "23502",  # not null
+    "23514",  # check
+    "SQLITE_CONSTRAINT_NOTNULL",
+    "SQLITE_CONSTRAINT_CHECK",
+    "SQLITE_CONSTRAINT_DATATYPE",
+}
+
+
 def database_error(exc: SQLAlchemyError) -> AppError:
     """The public error for ``exc``. The message never carries SQL, values or names of tables."""
-    if isinstance(exc, IntegrityError | StaleDataError):
+    if isinstance(exc, IntegrityError):
+        return InternalError() if rule_of(exc) in OUR_FAULTS else Conflict()
+    if isinstance(exc, StaleDataError):
         return Conflict()
     if is_unavailable(exc):
         return ServiceUnavailable("The database is not available")
     return InternalError()
+
+
+def rule_of(exc: DBAPIError) -> str:
+    """The SQLSTATE, or SQLite's extended name of the kind of rule that was broken; empty where neither is known."""
+    return getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "sqlite_errorname", None) or ""
 
 
 def is_unavailable(exc: SQLAlchemyError) -> bool:

@@ -8,11 +8,13 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TypeVar
 
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util.concurrency import await_
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, QueueCommon
 
-from app.core.errors import Overloaded
+from app.core.errors import AppError, Overloaded
 from app.core.queue_bound import QueueBound
 from app.core.throttled_warning import ThrottledWarning
 
@@ -102,6 +104,25 @@ class FairPool(AsyncAdaptedQueuePool):
         connection = super().connect()
         _has_begun.set(True)
         return connection
+
+
+class PostgresPool(FairPool):
+    """Whatever goes wrong on the way to a connection means that the database is away.
+
+    Raises ``OperationalError``, or SQLAlchemy's ``TimeoutError`` where no connection became free in time.
+    """
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except (PoolTimeoutError, AppError):
+            raise
+        except Exception as exc:
+            raise OperationalError(None, None, exc, hide_parameters=True) from exc
+
+    def distrust(self, held: PoolProxiedConnection, exc: Exception) -> None:
+        """End this connection, and replace every other one that was made before when it is next taken."""
+        self._invalidate(held, exc)
 
 
 def waited_seconds() -> float:

@@ -12,10 +12,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-Row = dict[str, Any]
+from app.db.lost import is_lost
+from app.db.pool import PostgresPool
 
-# InternalClientError: the server's goodbye has arrived and its end has not, so the driver takes it for half an answer.
-LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+Row = dict[str, Any]
 
 
 class PreparedSelect:
@@ -35,31 +35,32 @@ class PreparedSelect:
         engine = session.bind
         if (
             isinstance(engine, AsyncEngine)
-            and engine.dialect.driver == "asyncpg"
+            and isinstance(engine.pool, PostgresPool)
             and not session.in_transaction()
         ):
-            return await self._on_driver(engine, values)
+            return await self._on_driver(engine, engine.pool, values)
         parameters = dict(zip(self.names, values, strict=True))
         found = (await session.execute(self.statement, parameters)).mappings().one_or_none()
         return dict(found) if found else None
 
     # Without SQLAlchemy's connection, transaction and result around it, who-am-I takes 0.60 of the time. The pool,
     # its limits and its waiting time are the same.
-    async def _on_driver(self, engine: AsyncEngine, values: tuple[object, ...]) -> Row | None:
-        try:
-            held = await engine.raw_connection()
-        except engine.dialect.loaded_dbapi.Error as exc:
-            raise OperationalError(self._sql, None, exc, hide_parameters=True) from exc
+    async def _on_driver(
+        self, engine: AsyncEngine, pool: PostgresPool, values: tuple[object, ...]
+    ) -> Row | None:
+        sql = self._sql
+        held = await engine.raw_connection()
         driver: Any = held.driver_connection
         try:
-            row = await driver.fetchrow(self._sql, *values)
-        except asyncpg.PostgresError as exc:
-            raise DBAPIError(self._sql, None, exc, hide_parameters=True) from exc
+            row = await driver.fetchrow(sql, *values)
+        except Exception as exc:
+            if is_lost(exc):
+                pool.distrust(held, exc)
+            if isinstance(exc, asyncpg.PostgresError):
+                raise DBAPIError(sql, None, exc, hide_parameters=True) from exc
+            raise OperationalError(sql, None, exc, hide_parameters=True) from exc
         except BaseException as exc:
-            # Cancelled, silent or cut off, in the middle of something: nobody may use this connection again.
-            held.invalidate(exc)
-            if isinstance(exc, LOST):
-                raise OperationalError(self._sql, None, exc, hide_parameters=True) from exc
+            held.invalidate(exc)  # cancelled in the middle of something
             raise
         finally:
             held.close()

@@ -4,39 +4,22 @@ The transaction ends before the answer starts: a commit that fails becomes an er
 """
 
 import asyncio
-from asyncio import CancelledError
 from collections.abc import AsyncIterator
-from time import monotonic
-from typing import Annotated, Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Annotated, Any, NoReturn
 
-import asyncpg
 from fastapi import Depends, FastAPI
-from sqlalchemy import event
-from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import DisconnectionError, OperationalError
-from sqlalchemy.ext.asyncio import (
-    AsyncEngine,
-    AsyncSession,
-    async_sessionmaker,
-    create_async_engine,
-)
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
 from app.db.after_commit import FORGET, Forget, Session
-from app.db.hosts import connect_to_first
-from app.db.pool import FairPool, waited_seconds
-
-IDLE_IN_TRANSACTION_SECONDS = 10
-RECYCLE_SECONDS = 1800
-SILENCE_SECONDS = 0.5
-AFTER_WAITING_SECONDS = (
-    0.5  # what is left to connect in, for a request that has waited for a connection
-)
-COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
+from app.db.postgres import postgres_engine
+from app.db.sqlite import sqlite_engine
 
 SessionFactory = async_sessionmaker[AsyncSession]
+
+SESSION = "app.db.session"  # its place in the scope of a request
 
 
 def build_engine(settings: Settings) -> AsyncEngine | None:
@@ -44,135 +27,8 @@ def build_engine(settings: Settings) -> AsyncEngine | None:
     if settings.database_url is None:
         return None
     if settings.database_dialect == "postgresql":
-        return _postgres_engine(settings)
-    return _sqlite_engine(settings)
-
-
-def _postgres_engine(settings: Settings) -> AsyncEngine:
-    async def connect() -> asyncpg.Connection:
-        silence.fail_if_recent()
-        try:
-            async with asyncio.timeout(patience - waited_seconds()):
-                return await connect_to_first(**arguments)
-        except (OSError, TimeoutError) as exc:
-            silence.note(exc)
-            raise asyncpg.InterfaceError(f"cannot connect: {type(exc).__name__}") from exc
-
-    def give_up_silent(context: ExceptionContext) -> None:
-        silence.note(context.original_exception)
-        _cut_off(context)
-
-    silence = RecentSilence()
-    arguments = connect_arguments(settings)
-    patience = AFTER_WAITING_SECONDS + max(
-        settings.database_pool_timeout_seconds, settings.database_connect_timeout_seconds
-    )
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        poolclass=FairPool,
-        pool_size=settings.database_pool_size,
-        max_overflow=0,
-        pool_timeout=settings.database_pool_timeout_seconds,
-        pool_recycle=RECYCLE_SECONDS,
-        hide_parameters=True,
-    )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    event.listen(engine.sync_engine, "handle_error", give_up_silent)
-    event.listen(engine.sync_engine, "invalidate", lambda *given: silence.note(given[-1]))
-    return engine
-
-
-class RecentSilence:
-    """Remembers for a moment that the server did not answer in time.
-
-    A request that has waited for a connection must not then wait for the same silence once more.
-    """
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def note(self, exc: BaseException | None) -> None:
-        if isinstance(exc, TimeoutError):
-            self._until = monotonic() + SILENCE_SECONDS
-
-    def fail_if_recent(self) -> None:
-        if monotonic() < self._until:
-            raise asyncpg.InterfaceError("cannot connect: the server was silent a moment ago")
-
-
-def connect_arguments(settings: Settings) -> dict[str, Any]:
-    """What every PostgreSQL connection of the application starts with, limits included."""
-    assert settings.database_url is not None  # noqa: S101  the caller has looked
-    milliseconds = {
-        "statement_timeout": settings.database_statement_timeout_seconds,
-        "lock_timeout": settings.database_lock_timeout_seconds,
-        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_SECONDS,
-    }
-    return {
-        "dsn": settings.database_url.get_secret_value(),
-        "timeout": settings.database_connect_timeout_seconds,
-        "command_timeout": settings.database_statement_timeout_seconds + COMMAND_GRACE_SECONDS,
-        "server_settings": {
-            "application_name": settings.app_name,
-            **{name: str(int(seconds * 1000)) for name, seconds in milliseconds.items()},
-        },
-    }
-
-
-def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
-    """A connection whose end the driver has already noticed is replaced, without a round trip."""
-    if record.driver_connection is None or record.driver_connection.is_closed():
-        raise DisconnectionError
-
-
-def _cut_off(context: ExceptionContext) -> None:
-    """A connection in the middle of something is cut off, not asked to say goodbye: it may be silent.
-
-    That is one whose request was cancelled, and one whose server did not answer in time.
-    """
-    exc = context.original_exception
-    if context.connection is None or not isinstance(exc, CancelledError | OSError | TimeoutError):
-        return
-    context.is_disconnect = True
-    if (driver := context.connection.connection.driver_connection) is not None:
-        driver.terminate()
-    if isinstance(exc, Exception):
-        raise OperationalError(context.statement, None, exc, hide_parameters=True)
-
-
-def _sqlite_engine(settings: Settings) -> AsyncEngine:
-    assert settings.database_url is not None  # noqa: S101  the caller has looked
-    path = settings.database_url.get_secret_value().removeprefix("sqlite")
-    engine = create_async_engine(
-        f"sqlite+aiosqlite{path}",
-        connect_args={"timeout": settings.database_lock_timeout_seconds},
-        poolclass=FairPool,
-        pool_size=settings.database_pool_size,
-        max_overflow=0,
-        pool_timeout=settings.database_pool_timeout_seconds,
-        hide_parameters=True,
-    )
-    event.listen(engine.sync_engine, "connect", _set_pragmas)
-    event.listen(engine.sync_engine, "handle_error", _discard_failed_commit)
-    return engine
-
-
-def _discard_failed_commit(context: ExceptionContext) -> None:
-    """SQLite keeps a transaction open whose COMMIT it refused: its next user would commit it after all.
-
-    So that connection is closed, which rolls back. A commit is what fails without a statement.
-    """
-    if context.statement is None and context.connection is not None:
-        context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False
-
-
-def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        return postgres_engine(settings)
+    return sqlite_engine(settings)
 
 
 def build_session_factory(
@@ -192,22 +48,76 @@ def attach_database(app: FastAPI, settings: Settings, forget: Forget) -> None:
     app.state.session_factory = build_session_factory(app.state.engine, forget)
 
 
-async def get_db(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
+async def get_session_factory(connection: HTTPConnection) -> SessionFactory:
+    """For what outlives the request or has a transaction of its own: a background task, a stream, a WebSocket."""
+    factory: SessionFactory = connection.app.state.session_factory
+    return factory
+
+
+async def get_db(connection: HTTPConnection) -> AsyncSession:
     """The session of this request: committed if the endpoint returned, rolled back if it raised.
 
-    Everything in a request that reads the database gets it from here.
+    Everything in a request that reads the database gets it from here. It ends before the answer starts, however it
+    is asked for, and refuses every use afterwards: raises ``SessionEnded``.
     """
-    factory: SessionFactory = connection.app.state.session_factory
+    scope = connection.scope
+    if SESSION not in scope:
+        # FastAPI's own stack, which it leaves between the endpoint and the answer. What ``Depends`` itself would leave
+        # without ``scope="function"`` is left after the answer: a commit that fails there is a 201 that was lost.
+        stack: AsyncExitStack = scope["fastapi_function_astack"]
+        scope[SESSION] = await stack.enter_async_context(
+            transaction(connection.app.state.session_factory)
+        )
+    session: AsyncSession = scope[SESSION]
+    return session
+
+
+@asynccontextmanager
+async def transaction(factory: SessionFactory) -> AsyncIterator[AsyncSession]:
+    """One session and its one transaction."""
     session = factory()
     try:
         yield session
         if session.in_transaction():
             await session.commit()
     finally:
+        await end(session)
+
+
+async def end(session: AsyncSession) -> None:
+    """Give the connection back, and let nobody take another one with this session."""
+    try:
         # A session that asked nothing holds nothing: most requests are spared the way through a greenlet.
         if session.in_transaction():
             await asyncio.shield(session.close())
+        else:
+            session.sync_session.close()
+    finally:
+        # Both names by which an AsyncSession knows the session that does its work.
+        ended: Any = Ended()
+        session.sync_session = session._proxied = ended  # noqa: SLF001  there is no other way to it
 
 
-# The function scope ends the transaction before the answer starts, not after it was sent.
+class SessionEnded(RuntimeError):
+    """The session of a request was used after the request."""
+
+
+class Ended:
+    """In the place of a session that has ended. Raises ``SessionEnded`` whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise SessionEnded(
+            f"{name}: the session of a request ends before its answer starts. A background task, a stream or a "
+            "WebSocket opens one of its own: async with sessions.begin() as db, with sessions: DbSessionFactory"
+        )
+
+    def __contains__(self, row: object) -> bool:
+        self.__getattr__("in")
+
+    def __iter__(self) -> NoReturn:
+        self.__getattr__("iter")
+
+
+# The scope is for those who override ``get_db`` by a generator, as tests do: it then ends before the answer too.
 DbSession = Annotated[AsyncSession, Depends(get_db, scope="function")]
+DbSessionFactory = Annotated[SessionFactory, Depends(get_session_factory)]

@@ -1,12 +1,20 @@
 """Column types and keys that mean the same on every database."""
 
+import operator
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Dialect
+from sqlalchemy import ColumnElement, DateTime, Dialect, Interval, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
+
+SIGNS = {operator.add: 1, operator.sub: -1}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -27,6 +35,38 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    class Comparator(TypeDecorator.Comparator[datetime]):
+        """A duration can be added and taken away: ``created_at + timedelta(days=1)``."""
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:
+            if op in SIGNS and other and isinstance(other[0], timedelta):
+                return Shifted(self.expr, literal(SIGNS[op] * other[0], Interval()))
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
+
+
+class Shifted(FunctionElement[datetime]):
+    """A time plus a duration."""
+
+    name = "shifted"
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(Shifted)
+def _add(element: Shifted, compiler: SQLCompiler, **options: Any) -> str:
+    time, duration = (compiler.process(part, **options) for part in element.clauses)
+    return f"({time} + {duration})"
+
+
+@compiles(Shifted, "sqlite")
+def _add_days(element: Shifted, compiler: SQLCompiler, **options: Any) -> str:
+    """SQLite has text in place of times, and SQLAlchemy writes a duration as the time so long after 1970."""
+    time, duration = (compiler.process(part, **options) for part in element.clauses)
+    days = f"julianday({time}) + julianday({duration}) - julianday('1970-01-01')"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', {days})"
 
 
 def utc_now() -> datetime:

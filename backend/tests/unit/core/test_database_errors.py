@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import (
     AsyncAdapt_asyncpg_connection,
     AsyncAdapt_asyncpg_dbapi,
@@ -59,10 +59,8 @@ UNAVAILABLE = {
 BROKEN_RULES = {
     "23000": "integrity constraint violation",
     "23001": "restrict violation",
-    "23502": "not null",
     "23503": "foreign key",
     "23505": "unique",
-    "23514": "check",
     "23P01": "exclusion",
 }
 BUGS = {
@@ -72,6 +70,8 @@ BUGS = {
     "22012": "division by zero",
     "22021": "character not in repertoire",
     "22P02": "invalid text representation",
+    "23502": "not null",
+    "23514": "check",
     "25001": "active transaction",
     "25P02": "in failed transaction",
     "26000": "invalid statement name",
@@ -164,7 +164,10 @@ class TestSqlite:
     def path(self, tmp_path: Path) -> Path:
         path = tmp_path / "errors.sqlite3"
         with sqlite3.connect(path) as connection:
-            connection.execute("CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+            connection.execute(
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL CHECK (name <> ''))"
+            )
+            connection.execute("CREATE TABLE child (parent_id INTEGER REFERENCES parent)")
             connection.execute("INSERT INTO parent VALUES (1, 'one')")
         connection.close()
         return path
@@ -172,6 +175,7 @@ class TestSqlite:
     @pytest.fixture
     def engine(self, path: Path) -> Iterator[Engine]:
         engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0})
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
         yield engine
         engine.dispose()
 
@@ -204,10 +208,24 @@ class TestSqlite:
 
     @pytest.mark.parametrize(
         "statement",
-        ["INSERT INTO parent VALUES (1, 'again')", "INSERT INTO parent VALUES (2, NULL)"],
+        [
+            "INSERT INTO parent VALUES (1, 'again')",
+            "INSERT INTO parent VALUES (2, 'one')",
+            "INSERT INTO child VALUES (7)",
+        ],
     )
     def test_with_a_broken_rule_is_a_conflict(self, engine: Engine, statement: str) -> None:
         assert type(database_error(self.failure(engine, statement))) is Conflict
+
+    @pytest.mark.parametrize(
+        "statement", ["INSERT INTO parent VALUES (2, NULL)", "INSERT INTO parent VALUES (2, '')"]
+    )
+    def test_with_a_value_that_should_have_been_refused_is_an_internal_error(
+        self, engine: Engine, statement: str
+    ) -> None:
+        error = self.failure(engine, statement)
+
+        assert type(database_error(error)) is InternalError
 
     @pytest.mark.parametrize(
         "statement", ["SELECT * FROM missing", "SELECT missing FROM parent", "SELEC 1"]

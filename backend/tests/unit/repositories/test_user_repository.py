@@ -97,12 +97,6 @@ async def test_set_active_of_nobody_is_none(users: UserRepository) -> None:
     assert await users.set_active(uuid7(), True) is None
 
 
-async def test_a_new_account_was_changed_when_it_was_made(users: UserRepository) -> None:
-    made = [await users.create(f"user{number}@example.com", "hash") for number in range(5)]
-
-    assert all(user.updated_at == user.created_at for user in made)
-
-
 async def test_times_come_back_aware_in_utc_and_updated_at_moves(
     users: UserRepository, session_factory: SessionFactory
 ) -> None:
