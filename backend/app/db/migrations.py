@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 CONNECT_SECONDS = 10.0  # in all, however many hosts
 LOCK_NOT_AVAILABLE = "55P03"
-SQLITE_BUSY, SQLITE_CANTOPEN, SQLITE_NOTADB = 5, 14, 26
 TAKE_LOCK = f"SELECT pg_advisory_lock({ADVISORY_LOCK})"
 BEGIN = "BEGIN IMMEDIATE"  # takes the write lock at once, so that migrators wait in line
 LOST_INDEX = "Skipped unsupported reflection of expression-based index"
@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 def build_migration_engine(settings: Settings, *, read_only: bool = False) -> AsyncEngine:
     """An engine for ``DATABASE_URL``. Raises ``ConfigurationError`` without one.
 
-    A server that cannot be used ends the process with one line: there is nothing to migrate. For SQLite it makes
-    the folder, and takes the write lock when a transaction begins, unless it is ``read_only``.
+    A server or a file that cannot be used ends the process with one line: there is nothing to migrate. A file of
+    SQLite is made here, and its write lock taken when a transaction begins, unless it is ``read_only``.
     """
     if settings.database_url is None:
         raise ConfigurationError("Configuration error: DATABASE_URL is required to migrate")
@@ -52,7 +52,7 @@ def build_migration_engine(settings: Settings, *, read_only: bool = False) -> As
     engine = create_async_engine(
         url.replace("sqlite", "sqlite+aiosqlite", 1), connect_args={"timeout": WAIT_SECONDS}
     )
-    _make_folder(engine.url.database)
+    _make_file(engine.url.database or "")
     event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
     if not read_only:
         event.listen(engine.sync_engine, "begin", _begin_immediately)
@@ -73,26 +73,30 @@ def _unusable(error: BaseException) -> SystemExit:
     return SystemExit(f"No connection to the database: {type(error).__name__}: {error}")
 
 
-def _make_folder(path: str | None) -> None:
+def _make_file(path: str) -> None:
+    """Make file and folder, or find out that this is no database, without a thread that outlives the error."""
     try:
-        Path(path or "").parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unusable(error) from None
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=0)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except (OSError, sqlite3.Error) as error:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            raise _unusable(error) from None
 
 
 @contextmanager
 def one_line_if_nothing_was_done() -> Iterator[None]:
-    """End the process with one line for a lock that is not let go, or a file that is no database."""
+    """End the process with one line for a lock that is not let go, or a file that cannot be written."""
     try:
         yield
     except DBAPIError as error:
         codes = {getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorcode")}
-        is_locked = codes & {LOCK_NOT_AVAILABLE, SQLITE_BUSY}
+        is_locked = codes & {LOCK_NOT_AVAILABLE, sqlite3.SQLITE_BUSY}
         if is_locked and error.statement in {BEGIN, TAKE_LOCK}:
             raise SystemExit(
                 f"Another migrator has held this database for {WAIT_SECONDS} s"
             ) from None
-        if error.statement == BEGIN or codes & {SQLITE_CANTOPEN, SQLITE_NOTADB}:
+        if error.statement == BEGIN:
             raise _unusable(error.orig or error) from None
         raise
 
