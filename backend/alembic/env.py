@@ -36,9 +36,10 @@ def refuse_another_checkout() -> None:
 
 
 def run(connection: Connection) -> None:
+    is_within_another = connection.in_transaction()
     if not is_reader():
         take_migration_lock(connection)
-    if given is None:
+    if not is_within_another:
         connection.commit()  # the lock stays; the migrations begin a transaction of their own
     context.configure(
         connection=connection,
@@ -49,10 +50,10 @@ def run(connection: Connection) -> None:
         render_item=render_item,
         compare_server_default=compare_server_default,
     )
-    if given is None:
-        in_turns(run_migrations)
-    else:
+    if is_within_another:
         run_migrations()
+    else:
+        in_turns(run_migrations)
 
 
 def is_reader() -> bool:

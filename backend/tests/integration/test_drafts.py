@@ -291,7 +291,7 @@ class TestInsideARunningLoop:
     async def test_command_works_on_a_connection_of_the_loop(self, empty_url: str) -> None:
         engine = build_migration_engine(make_settings(database_url=empty_url))
 
-        async with engine.begin() as connection:
+        async with engine.connect() as connection:
             await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
             assert "users" in str(await connection.run_sync(schema))
         await engine.dispose()
