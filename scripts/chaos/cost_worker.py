@@ -24,7 +24,6 @@ from app.auth.caller import Caller
 from app.core.app_factory import create_app
 from app.core.cache.base import Cache
 from app.core.rate_limit.middleware import RateLimitMiddleware
-from app.core.telemetry.middleware import TelemetryMiddleware
 from app.db.prepared import PreparedSelect
 from app.models.user import User
 from scripts.harness.proxy import fault_proxy
@@ -33,7 +32,7 @@ from scripts.harness.services import settings_of
 Plan = dict[str, Any]  # read from JSON: see cost.py
 
 ABSENT = "not there"
-OPTIONAL_LAYERS: set[object] = {TelemetryMiddleware, RateLimitMiddleware}
+OPTIONAL_LAYERS: set[object] = {RateLimitMiddleware}
 REDIS_PORT = 6379
 WARM_UP, COUNTED = 30, 20
 AWAKE = 20

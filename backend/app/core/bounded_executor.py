@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from app.core.errors import ServiceUnavailable
@@ -26,17 +28,20 @@ class BoundedExecutor:
         self.workers = workers
         self._limit = queue_size + self.workers
         self._pending = 0
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix=name)
+        self._threads = self._new_threads()
+
+    def _new_threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.workers, thread_name_prefix=self._name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of ``function``. Raises ``ServiceUnavailable`` at once when the queue is full.
 
-        Cancelled while it waits for a thread, the function never runs.
+        Cancelled while it waits for a thread, the function never runs. It sees the context variables of its caller.
         """
         self.refuse_if_full()
         self._pending += 1
         try:
-            future = self._threads.submit(function, *args, **kwargs)
+            future = self._threads.submit(copy_context().run, partial(function, *args, **kwargs))
             return await asyncio.wrap_future(future)
         finally:
             self._pending -= 1
@@ -48,5 +53,6 @@ class BoundedExecutor:
             raise ServiceUnavailable("The server is busy")
 
     def close(self) -> None:
-        """Forget what waits and let what runs end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Forget what waits and let what runs end. An application that starts again gets new threads on first use."""
+        closed, self._threads = self._threads, self._new_threads()
+        closed.shutdown(wait=False, cancel_futures=True)

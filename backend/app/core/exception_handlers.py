@@ -10,7 +10,7 @@ from http import HTTPStatus
 from uuid import uuid4
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.core.context import request_id_var
+from app.core.context import SCOPE_KEY, request_id_var
 from app.core.database_errors import database_error
 from app.core.errors import (
     BY_STATUS,
@@ -35,6 +35,7 @@ from app.core.routing import StrictRoute
 
 logger = logging.getLogger(__name__)
 
+INVALID = (RequestValidationError, WebSocketRequestValidationError)
 MAX_VALIDATION_ERRORS = 20
 MAX_LOCATION_LENGTH = 64
 # This process, or the whole machine, has no descriptor or memory left for this request.
@@ -77,8 +78,9 @@ def _phrase(status: int) -> str:
         return f"HTTP {status}"
 
 
-@as_app_error.register
-def _(exc: RequestValidationError) -> AppError:
+@as_app_error.register(RequestValidationError)
+@as_app_error.register(WebSocketRequestValidationError)
+def _(exc: RequestValidationError | WebSocketRequestValidationError) -> AppError:
     errors = [
         {
             "loc": [part if isinstance(part, int) else _short(part) for part in error["loc"]],
@@ -171,7 +173,9 @@ def allowed_methods(request: Request, exc: Exception | None = None) -> str:
 
 
 async def handle(request: Request, exc: Exception) -> Response:
-    """The handler that Starlette calls for every registered class."""
+    """The handler that Starlette calls for every registered class. A WebSocket is left to the error boundary."""
+    if request.scope["type"] == "websocket":
+        raise exc
     error = as_app_error(exc)
     if isinstance(error, MethodNotAllowed):
         headers = MutableHeaders(error.headers)
@@ -183,13 +187,13 @@ async def handle(request: Request, exc: Exception) -> Response:
 
 
 async def last_resort(request: Request, exc: Exception) -> Response:
-    """For what is raised outside our layers, where no id is set. The server logs it: it is raised again."""
-    request_id = str(uuid4())
+    """For what is raised outside the error boundary. The request id layer has logged it, or the server does."""
+    request_id = request.scope.get(SCOPE_KEY) or str(uuid4())
     return error_response(InternalError(headers={"X-Request-ID": request_id}), request_id)
 
 
 def register_exception_handlers(app: FastAPI) -> None:
     """Route every error that is raised below the middleware to ``handle``, and what is left to the last."""
-    for cls in (AppError, HTTPException, RequestValidationError, SQLAlchemyError):
+    for cls in (AppError, HTTPException, *INVALID, SQLAlchemyError):
         app.add_exception_handler(cls, handle)
     app.add_exception_handler(Exception, last_resort)

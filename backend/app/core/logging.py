@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from app.core.config import Settings
-from app.core.context import request_id_var
+from app.core.context import LOGGED, request_id_var
 
 QUEUE_SIZE = 10_000
 BATCH = 500
@@ -24,6 +24,7 @@ GATHER_SECONDS = 0.02
 NO_DESCRIPTOR = -1
 FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of the process
 
+HANDSHAKE = '%s - "WebSocket %s"'  # uvicorn/protocols/websockets
 CLOSED = "the handler is closed"  # uvloop/handles/handle.pyx
 
 DETAIL = re.compile(
@@ -164,6 +165,15 @@ def has_a_client(record: logging.LogRecord) -> bool:
     return not (isinstance(error, RuntimeError) and CLOSED in str(error))
 
 
+def is_new(record: logging.LogRecord) -> bool:
+    """Whether the server says something that was not logged already, with less.
+
+    An exception that the request id layer has logged; the handshake of a WebSocket, which it writes with the query string.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return LOGGED not in getattr(error, "__notes__", ()) and HANDSHAKE not in str(record.msg)
+
+
 def configure_logging(settings: Settings) -> None:
     """Send the records of every logger through one handler. Safe to call again."""
     root = logging.getLogger()
@@ -181,7 +191,9 @@ def configure_logging(settings: Settings) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    logging.getLogger("uvicorn.error").addFilter(has_a_client)
+    for keeps in (has_a_client, is_new):
+        logging.getLogger("uvicorn.error").addFilter(keeps)
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # at DEBUG it writes WebSocket frames
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it writes parameters
     logging.getLogger("app.db.pool").setLevel(logging.WARNING)  # SQLAlchemy's words under our name

@@ -41,12 +41,22 @@ class SharedChecks:
 
 
 async def check_dependencies(db: AsyncSession, redis: RedisGateway | None) -> Checks:
-    """The state of the database, and of Redis where it is configured, side by side."""
+    """The state of the database, and of Redis where it is configured, side by side.
+
+    A check that raises, whatever it raises, has failed: readiness has no other answers than its own.
+    """
     pending = {"db": check_database(db)}
     if redis is not None:
         pending["redis"] = check_redis(redis)
-    states = await asyncio.gather(*pending.values())
-    return dict(zip(pending, states, strict=True))
+    results = await asyncio.gather(*pending.values(), return_exceptions=True)
+    return {name: state_of(name, result) for name, result in zip(pending, results, strict=True)}
+
+
+def state_of(name: str, result: State | BaseException) -> State:
+    if isinstance(result, BaseException):
+        logger.error("readiness: the check of %s failed", name, exc_info=result)
+        return "error"
+    return result
 
 
 async def check_database(db: AsyncSession) -> State:
@@ -56,8 +66,9 @@ async def check_database(db: AsyncSession) -> State:
             await db.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError, TimeoutError) as error:
         logger.warning("readiness: the database does not answer: %s", type(error).__name__)
-        await db.close()  # what failed must not be committed when the request ends
         return "error"
+    finally:
+        await db.close()  # what failed must not be committed when the request ends
     return "ok"
 
 

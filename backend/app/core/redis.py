@@ -125,6 +125,7 @@ class RedisGateway:
         """Close every connection. One that cannot be closed has gone already."""
         with suppress(RedisError, OSError, RuntimeError):
             await self.client.aclose()
+        self._connections = asyncio.Semaphore(POOL_SIZE)  # the old one belongs to this event loop
 
 
 async def ping(client: Redis) -> bool:

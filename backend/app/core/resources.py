@@ -110,7 +110,11 @@ def build_login_attempts(settings: Settings, redis: RedisGateway | None) -> Atte
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Listen for SIGTERM while serving; afterwards close what was opened, in reverse order."""
+    """Listen for SIGTERM while serving; afterwards close what was opened, in reverse order.
+
+    An application may start again, on another event loop: everything that is closed here opens on its next use.
+    """
+    app.state.shared_checks = SharedChecks()  # its lock belongs to one event loop
     async with AsyncExitStack() as stack:
         stack.callback(app.state.password_executor.close)
         if app.state.engine is not None:

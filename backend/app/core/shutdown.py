@@ -31,6 +31,7 @@ class Drain:
         if threading.current_thread() is not threading.main_thread():
             yield  # signals belong to the main thread: a server in another one is stopped by its owner
             return
+        self.started = False  # an application may start again
         loop = asyncio.get_running_loop()
         stop = signal.getsignal(signal.SIGINT)
         is_stopping = False

@@ -5,16 +5,19 @@ import logging
 import subprocess
 import sys
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 import pytest
-from fastapi import FastAPI
-from httpx2 import AsyncClient
+from fastapi import BackgroundTasks, FastAPI
+from httpx2 import ASGITransport, AsyncClient
 
-from app.core.logging import JsonFormatter
+from app.core.logging import JsonFormatter, is_new
+from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.server import StartServer, server_environment
+from tests.unit.core.middleware.asgi import http_scope, run
 
 MARKER = "marker-6f1c"
 
@@ -85,6 +88,92 @@ async def test_an_unhandled_error_is_logged_as_500(
         await client.get("/boom")
 
     assert summaries(logs)[0]["status"] == 500
+
+
+async def test_line_does_not_wait_for_background_tasks(
+    make_app: MakeApp, logs: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    lines_before: list[int] = []
+
+    @app.get("/later")
+    async def later(tasks: BackgroundTasks) -> None:
+        tasks.add_task(lambda: lines_before.append(len(summaries(logs))))
+
+    async with client_for(app) as client:
+        await client.get("/later")
+
+    assert lines_before == [1]
+    assert len(summaries(logs)) == 1
+
+
+async def test_what_fails_after_the_response_is_logged_once_with_the_request_id(
+    make_app: MakeApp, logs: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    logs.handler.setFormatter(JsonFormatter())
+
+    async def fail() -> None:
+        raise RuntimeError(MARKER)
+
+    @app.get("/later")
+    async def later(tasks: BackgroundTasks) -> None:
+        tasks.add_task(fail)
+
+    async with client_for(app) as client:
+        with pytest.raises(RuntimeError) as raised:
+            await client.get("/later", headers={"X-Request-ID": "late"})
+
+    (failure,) = (json.loads(text) for text in logs.text.splitlines() if MARKER in text)
+    assert failure["request_id"] == "late"
+    assert "Traceback" in failure["exception"]
+    # The server's own record of it would be the second one.
+    broken = logging.LogRecord(
+        "uvicorn.error", logging.ERROR, "", 1, "", (), (RuntimeError, raised.value, None)
+    )
+    assert not is_new(broken)
+
+
+async def test_what_a_layer_above_the_boundary_raises_is_500_with_one_id(
+    make_app: MakeApp, logs: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(cors_allowed_origins="https://app.example.com")
+    logs.handler.setFormatter(JsonFormatter())
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError(MARKER)
+
+    with patch.object(EnvelopeCORSMiddleware, "__call__", broken):
+        transport = ASGITransport(app=app, raise_app_exceptions=False)
+        async with AsyncClient(transport=transport, base_url="http://testserver") as client:
+            answer = await client.get("/health", headers={"X-Request-ID": "mine"})
+
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-ID"] == answer.json()["error"]["request_id"] == "mine"
+    lines = [json.loads(text) for text in logs.text.splitlines() if text.startswith("{")]
+    assert [line["status"] for line in lines if line["logger"] == "app.request"] == [500]
+    assert [line["request_id"] for line in lines if MARKER in line.get("exception", "")] == ["mine"]
+
+
+async def test_a_client_that_leaves_in_its_body_is_499(
+    make_app: MakeApp, logs: pytest.LogCaptureFixture
+) -> None:
+    headers = [(b"host", b"testserver"), (b"content-type", b"application/json")]
+    scope = http_scope(*headers, method="POST", path="/api/v1/users", raw_path=b"/api/v1/users")
+
+    await run(make_app(), scope)
+
+    assert [line["status"] for line in summaries(logs)] == [499]
+
+
+async def test_a_mounted_application_has_the_id_of_the_outer_one(make_app: MakeApp) -> None:
+    outer = make_app()
+    outer.mount("/inner", make_app())
+
+    async with client_for(outer) as client:
+        answer = await client.get("/inner/nothing")
+
+    assert answer.headers.get_list("X-Request-ID") == [answer.json()["error"]["request_id"]]
 
 
 @pytest.mark.slow

@@ -1,19 +1,27 @@
-"""WebSockets: what an endpoint may ask for in its signature."""
+"""WebSockets: what an endpoint may ask for in its signature, and what the layers do for it."""
+
+import json
+import logging
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
+from starlette.exceptions import HTTPException
+from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from app.auth.dependencies import CurrentUser
 from app.auth.throttle import LoginThrottle
 from app.core.cache.dependency import CacheDep, UserCache
+from app.core.errors import Forbidden, ServiceUnavailable
 from app.core.readiness import ReadinessChecks
 from app.core.resources import AppSettings, PasswordExecutor, RedisClient
 from app.core.shutdown import DrainState
 from app.db.session import DbSession
 from app.models.user import User
 from tests.fixtures.auth import headers_of
+from tests.fixtures.fastapi_app import MakeApp
+from tests.fixtures.logs import collected
 from tests.fixtures.websocket import handshake, websocket_scope
 
 ALIASES = {
@@ -57,3 +65,156 @@ class TestSignature:
         sent = await handshake(app, websocket_scope("/ws", headers_of(ada)))
 
         assert sent[-1]["text"] == "ada@example.com 1"
+
+
+ID = b"x-request-id"
+
+
+def denial(sent: list[Message]) -> tuple[int, str, dict[str, object]]:
+    """Status, request id and error of a handshake that was refused with the envelope."""
+    start, body = sent
+    assert start["type"] == "websocket.http.response.start"
+    return start["status"], dict(start["headers"])[ID].decode(), json.loads(body["body"])["error"]
+
+
+def serve(app: FastAPI, raises: Exception | None = None, *, accepts: bool = True) -> None:
+    @app.websocket("/rooms/{room}")
+    async def endpoint(websocket: WebSocket, room: int) -> None:
+        if accepts:
+            await websocket.accept()
+        if raises:
+            raise raises
+        while True:
+            await websocket.receive_text()
+
+
+class TestHandshake:
+    async def test_carries_the_request_id_of_the_client(self, app: FastAPI) -> None:
+        serve(app)
+
+        sent = await handshake(app, websocket_scope("/rooms/1", {"x-request-id": "mine"}))
+
+        assert sent == [
+            {"type": "websocket.accept", "subprotocol": None, "headers": [(ID, b"mine")]}
+        ]
+
+    @pytest.mark.parametrize(
+        ("changes", "status"),
+        [
+            ({"headers": {"host": "evil.example"}}, 400),
+            ({"raw_path": b"/rooms/1%00"}, 400),
+            ({"query_string": b"x" * 10_000}, 414),
+            ({"headers": {"x-large": "x" * 20_000}}, 431),
+        ],
+        ids=["host", "nul", "url", "headers"],
+    )
+    async def test_is_refused_by_its_head_like_a_request(
+        self, make_app: MakeApp, changes: dict[str, object], status: int
+    ) -> None:
+        app = make_app(allowed_hosts="testserver")
+        serve(app)
+        given: dict[str, object] = {"headers": {}, **changes}
+        headers = given.pop("headers")
+        assert isinstance(headers, dict)
+
+        answered, request_id, error = denial(
+            await handshake(app, websocket_scope("/rooms/1", headers, **given))
+        )
+
+        assert answered == status
+        assert error["request_id"] == request_id
+
+    @pytest.mark.parametrize("allowed", ["", "testserver", "evil.example"])
+    async def test_without_the_denial_extension_a_refusal_is_a_close(
+        self, make_app: MakeApp, allowed: str
+    ) -> None:
+        app = make_app(allowed_hosts=allowed)
+        serve(app, Forbidden() if allowed != "evil.example" else None, accepts=False)
+
+        (sent,) = await handshake(app, websocket_scope("/rooms/1", extensions={}))
+
+        assert sent["type"] == "websocket.close"
+
+    @pytest.mark.parametrize(
+        ("raises", "status"),
+        [
+            (Forbidden(), 403),
+            (HTTPException(404), 404),
+            (ServiceUnavailable(), 503),
+            (RuntimeError("private"), 500),
+        ],
+    )
+    async def test_what_an_endpoint_raises_before_it_accepts_is_the_envelope(
+        self, app: FastAPI, raises: Exception, status: int
+    ) -> None:
+        serve(app, raises, accepts=False)
+
+        answered, request_id, error = denial(await handshake(app, websocket_scope("/rooms/1")))
+
+        assert answered == status
+        assert error["request_id"] == request_id
+        assert "private" not in str(error)
+
+    @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/rooms/x", 422)])
+    async def test_wrong_path_and_wrong_parameter_are_the_envelope(
+        self, app: FastAPI, path: str, status: int
+    ) -> None:
+        serve(app)
+
+        assert denial(await handshake(app, websocket_scope(path)))[0] == status
+
+
+class TestOpenConnection:
+    @pytest.mark.parametrize(
+        ("raises", "code"),
+        [(Forbidden(), 1008), (RuntimeError("private"), 1011), (ServiceUnavailable(), 1013)],
+    )
+    async def test_what_an_endpoint_raises_closes_it_with_a_code(
+        self, app: FastAPI, raises: Exception, code: int
+    ) -> None:
+        serve(app, raises)
+
+        sent = await handshake(app, websocket_scope("/rooms/1"))
+
+        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+        assert sent[-1]["code"] == code
+        assert "private" not in sent[-1]["reason"]
+
+    async def test_its_failure_is_logged_once_with_the_request_id(self, app: FastAPI) -> None:
+        serve(app, RuntimeError("boom"))
+
+        with collected(logging.WARNING) as records:
+            await handshake(app, websocket_scope("/rooms/1"))
+
+        assert [record.getMessage() for record in records] == ["unhandled RuntimeError"]
+
+    async def test_a_client_that_leaves_is_no_error(self, app: FastAPI) -> None:
+        serve(app)
+
+        with collected(logging.WARNING) as records:
+            await handshake(app, websocket_scope("/rooms/1"))
+
+        assert records == []
+
+
+class TestLogLine:
+    @pytest.mark.parametrize(
+        ("path", "raises", "status", "code"),
+        [
+            ("/rooms/1", None, 101, 1000),
+            ("/rooms/1", RuntimeError(), 101, 1011),
+            ("/rooms/x", None, 422, None),
+        ],
+    )
+    async def test_is_one_for_each_connection(
+        self, app: FastAPI, path: str, raises: Exception | None, status: int, code: int | None
+    ) -> None:
+        serve(app, raises)
+
+        with collected(logging.INFO) as records:
+            await handshake(app, websocket_scope(path), "one", "two")
+
+        (line,) = [vars(record) for record in records if record.name == "app.request"]
+        assert (line["method"], line["route"]) == ("WEBSOCKET", "/rooms/{room}")
+        assert (line["status"], line.get("close_code")) == (status, code)
+        assert line["duration_ms"] >= 0

@@ -1,5 +1,7 @@
 """The layers around the application, outermost first: the order of reading is the order of running."""
 
+from functools import partial
+
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
@@ -13,13 +15,13 @@ from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
 from app.core.middleware.request_guard import RequestGuardMiddleware
 from app.core.middleware.request_id import RequestIdMiddleware
-from app.core.middleware.request_logging import RequestLoggingMiddleware
+from app.core.middleware.request_logging import Listener, RequestLoggingMiddleware, log_exchange
 from app.core.middleware.security_headers import SecurityHeadersMiddleware
 from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
 from app.core.resources import Resources
 from app.core.telemetry.base import NullTelemetry, Telemetry
-from app.core.telemetry.middleware import TelemetryMiddleware
+from app.core.telemetry.requests import count_exchange
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -48,8 +50,7 @@ def middleware_stack(
         Middleware(RequestIdMiddleware),
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *concurrency(settings, resources, limited.exempt),
-        Middleware(RequestLoggingMiddleware),
-        *telemetry(resources.telemetry),
+        Middleware(RequestLoggingMiddleware, listeners=listeners(resources.telemetry)),
         *cors(settings),
         *rate_limit(resources.rate_limiter, limited),
         Middleware(ErrorBoundaryMiddleware),
@@ -78,11 +79,11 @@ def concurrency(
     ]
 
 
-def telemetry(chosen: Telemetry) -> list[Middleware]:
-    """No layer at all where nobody is told."""
-    if isinstance(chosen, NullTelemetry):
-        return []
-    return [Middleware(TelemetryMiddleware, telemetry=chosen)]
+def listeners(telemetry: Telemetry) -> list[Listener]:
+    """Who is told of each request. Nobody but the log where telemetry is off."""
+    if isinstance(telemetry, NullTelemetry):
+        return [log_exchange]
+    return [log_exchange, partial(count_exchange, telemetry)]
 
 
 def rate_limit(limiter: RateLimiter, limited: RateLimitScope) -> list[Middleware]:

@@ -29,7 +29,7 @@ class RequestGuardMiddleware:
         self.suffixes = tuple(host[1:] for host in allowed_hosts if host.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in {"http", "websocket"}:
             check_size(scope)
             check_encoding(scope)
             self.check_framing(scope)

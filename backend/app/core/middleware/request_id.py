@@ -1,32 +1,39 @@
 """Every response carries X-Request-ID, and whatever happens in between knows it."""
 
+import logging
 import re
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.context import request_id_var
+from app.core.context import LOGGED, SCOPE_KEY, request_id_var
+
+logger = logging.getLogger(__name__)
 
 HEADER = b"x-request-id"
+STARTS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 ACCEPTABLE = re.compile(rb"[\x20-\x7e]{1,128}")
 FORBIDDEN = (b'"'[0], b"\\"[0])
 
 
 class RequestIdMiddleware:
-    """Echo the client's id if it is safe to log, else make a UUID. Must be the outermost layer."""
+    """Echo the client's id if it is safe to log, else make a UUID. Must be the outermost layer.
+
+    An application that is mounted in another one takes over the id of the outer one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"} or SCOPE_KEY in scope:
             await self.app(scope, receive, send)
             return
-        request_id = incoming_id(scope) or str(uuid4())
+        request_id = scope[SCOPE_KEY] = incoming_id(scope) or str(uuid4())
         header = (HEADER, request_id.encode("ascii"))
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in STARTS:
                 message["headers"] = [
                     *(pair for pair in message.get("headers", ()) if pair[0].lower() != HEADER),
                     header,
@@ -36,6 +43,11 @@ class RequestIdMiddleware:
         token = request_id_var.set(request_id)
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception as exc:
+            # The server logs it too, but does not know the id: see core/logging.py for which of the two is kept.
+            logger.exception("unhandled %s", type(exc).__name__)
+            exc.add_note(LOGGED)
+            raise
         finally:
             request_id_var.reset(token)
 

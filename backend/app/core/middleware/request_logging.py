@@ -1,48 +1,117 @@
-"""One summary line for each request, with the route template and without the query string."""
+"""One summary line for each request and each WebSocket, with the route template and without the query string."""
 
 import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.exchange import Exchange
 from app.core.route_template import route_template
 
 logger = logging.getLogger("app.request")
 
-CLIENT_CLOSED_REQUEST = 499  # nginx's name for an answer that nobody waited for
+CLIENT_CLOSED_REQUEST = 499  # nginx's name for a response that nobody waited for
+NORMAL_CLOSURE = 1000  # RFC 6455, section 7.4.1
 MAX_LOGGED_PATH = 256
 
 
-class RequestLoggingMiddleware:
-    """Measure from the first byte in to the last byte out, on a monotonic clock."""
+Listener = Callable[[Exchange], None]
 
-    def __init__(self, app: ASGIApp) -> None:
+
+def log_exchange(exchange: Exchange) -> None:
+    """Write the summary line."""
+    scope = exchange.scope
+    fields: dict[str, object] = {
+        "method": exchange.method,
+        "route": route_template(scope),
+        "path": scope["path"][:MAX_LOGGED_PATH],
+        "status": exchange.status,
+        "duration_ms": round(exchange.seconds * 1000, 2),
+        "client": (scope.get("client") or ("",))[0],
+    }
+    if exchange.close_code is not None:
+        fields["close_code"] = exchange.close_code
+    logger.info("request", extra=fields)
+
+
+class RequestLoggingMiddleware:
+    """Measure from the first byte in to the last byte out, on a monotonic clock, and tell each listener once.
+
+    Background tasks run after the last byte: they belong neither to the duration nor to the status.
+    """
+
+    def __init__(self, app: ASGIApp, listeners: Sequence[Listener] = (log_exchange,)) -> None:
         self.app = app
+        self.listeners = listeners
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "http":
+            await self._observe(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._observe_websocket(scope, receive, send)
+        else:
             await self.app(scope, receive, send)
-            return
-        status = CLIENT_CLOSED_REQUEST
-        started = perf_counter()
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, perf_counter())
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                exchange.status = message["status"]
             await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self._end(exchange)
 
         try:
             await self.app(scope, receive, send_and_note)
+        except Exception:
+            exchange.status = exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR
+            raise
         finally:
-            logger.info(
-                "request",
-                extra={
-                    "method": scope["method"],
-                    "route": route_template(scope),
-                    "path": scope["path"][:MAX_LOGGED_PATH],
-                    "status": status,
-                    "duration_ms": round((perf_counter() - started) * 1000, 2),
-                    "client": (scope.get("client") or ("",))[0],
-                },
-            )
+            self._end(exchange)
+
+    async def _observe_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, perf_counter())
+
+        async def receive_and_note() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.disconnect" and exchange.status:
+                exchange.close_code = message.get("code", NORMAL_CLOSURE)
+                self._end(exchange)
+            return message
+
+        async def send_and_note(message: Message) -> None:
+            await send(message)
+            if message["type"] == "websocket.accept":
+                exchange.status = HTTPStatus.SWITCHING_PROTOCOLS
+            elif message["type"] == "websocket.http.response.start":
+                exchange.status = message["status"]
+            elif message["type"] == "websocket.close" and not exchange.status:
+                exchange.status = (
+                    HTTPStatus.FORBIDDEN
+                )  # the ASGI specification's answer to the handshake
+            elif message["type"] == "websocket.close":
+                exchange.close_code = message.get("code", NORMAL_CLOSURE)
+                self._end(exchange)
+
+        try:
+            await self.app(scope, receive_and_note, send_and_note)
+        except Exception:
+            exchange.status = exchange.status or HTTPStatus.INTERNAL_SERVER_ERROR
+            raise
+        finally:
+            if exchange.status == HTTPStatus.SWITCHING_PROTOCOLS and exchange.close_code is None:
+                exchange.close_code = (
+                    NORMAL_CLOSURE  # what a server sends for an endpoint that returns
+                )
+            self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        if exchange.seconds:
+            return
+        exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
+        exchange.seconds = perf_counter() - exchange.started
+        for listen in self.listeners:
+            listen(exchange)

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.core.bounded_executor import BoundedExecutor
+from app.core.context import request_id_var
 from app.core.errors import ServiceUnavailable
 from tests.fixtures.hashing import PATIENCE_SECONDS, occupied
 
@@ -133,3 +134,19 @@ class TestClose:
             with pytest.raises(asyncio.CancelledError):
                 await waits
         assert done == []
+
+    async def test_runs_again_after_it(self) -> None:
+        executor = BoundedExecutor("test", QUEUE_SIZE)
+        executor.close()
+
+        assert await executor.run(int) == 0
+        executor.close()
+
+
+async def test_a_thread_knows_the_request_of_its_caller(executor: BoundedExecutor) -> None:
+    token = request_id_var.set("the-id")
+
+    seen = await executor.run(request_id_var.get)
+    request_id_var.reset(token)
+
+    assert seen == "the-id"

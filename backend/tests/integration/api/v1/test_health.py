@@ -1,11 +1,15 @@
 """Probes: /health, live and ready."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.session import get_db
 from tests.fixtures.fastapi_app import MakeApp, client_for
 
 LIVE = "/api/v1/health/live"
@@ -86,3 +90,23 @@ async def test_live_and_health_do_not_ask_the_database(
     await client.get("/health")
 
     assert statements == []
+
+
+@pytest.mark.parametrize("raises", [TypeError("unexpected keyword"), ValueError("port"), OSError()])
+async def test_ready_is_503_in_its_own_shape_whatever_a_check_raises(
+    app: FastAPI, raises: Exception
+) -> None:
+    class Broken(AsyncSession):
+        async def execute(self, *arguments: object, **options: object) -> NoReturn:
+            raise raises
+
+    async def get_broken_db() -> AsyncIterator[AsyncSession]:
+        async with Broken() as session:
+            yield session
+
+    app.dependency_overrides[get_db] = get_broken_db
+    async with client_for(app) as client:
+        answer = await client.get(READY)
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "error", "checks": {"db": "error"}}

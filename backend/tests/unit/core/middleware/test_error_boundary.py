@@ -80,7 +80,7 @@ class TestErrorBoundary:
 
         assert start["status"] == 500
 
-    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    @pytest.mark.parametrize("kind", ["lifespan"])
     async def test_what_is_no_http_fails_as_it_does(self, kind: str) -> None:
         with pytest.raises(RuntimeError, match="startup"):
             await run(ErrorBoundaryMiddleware(Failing(RuntimeError("startup"))), {"type": kind})

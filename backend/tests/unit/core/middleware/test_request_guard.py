@@ -153,7 +153,7 @@ class TestEncoding:
 
 
 class TestOtherScopes:
-    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    @pytest.mark.parametrize("kind", ["lifespan"])
     async def test_pass_untouched(self, kind: str) -> None:
         scope = {"type": kind}
 

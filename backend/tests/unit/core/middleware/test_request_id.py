@@ -92,7 +92,7 @@ class TestRequestId:
 
         assert request_id_var.get() is None
 
-    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    @pytest.mark.parametrize("kind", ["lifespan"])
     async def test_is_not_made_for_what_is_no_http(self, kind: str) -> None:
         scope = {"type": kind}
 

@@ -66,7 +66,7 @@ class TestSummaryLine:
 
         assert [len(line.path) for line in lines()] == [256]
 
-    @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+    @pytest.mark.parametrize("kind", ["lifespan"])
     async def test_is_not_for_what_is_no_http(self, lines: Lines, kind: str) -> None:
         await run(RequestLoggingMiddleware(other), {"type": kind})
 

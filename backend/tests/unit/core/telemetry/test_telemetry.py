@@ -7,13 +7,15 @@ import pytest
 
 from app.core.bounded_executor import BoundedExecutor
 from app.core.errors import ServiceUnavailable
+from app.core.exchange import Exchange
 from app.core.telemetry import log
 from app.core.telemetry.base import NullTelemetry
 from app.core.telemetry.log import LogTelemetry
-from app.core.telemetry.middleware import TelemetryMiddleware
+from app.core.telemetry.requests import count_exchange
 from tests.fixtures.hashing import occupied
 from tests.fixtures.telemetry import RecordedTelemetry
-from tests.unit.core.middleware.asgi import http_scope, ok, other, run
+from tests.fixtures.websocket import websocket_scope
+from tests.unit.core.middleware.asgi import http_scope
 
 
 @pytest.fixture(autouse=True)
@@ -76,32 +78,31 @@ class TestLog:
         assert 1_900 < len(caplog.records) < 2_100
 
 
-class TestMiddleware:
-    async def test_counts_and_times_each_request(self) -> None:
+class TestRequests:
+    def test_counts_and_times_each_request(self) -> None:
         telemetry = RecordedTelemetry()
 
-        await run(TelemetryMiddleware(ok, telemetry), http_scope())
+        count_exchange(telemetry, Exchange(http_scope(), 0.0, status=200, seconds=0.5))
 
         labels = {"method": "GET", "route": "__unmatched__", "status": "200"}
         assert telemetry.counts == [("http_requests", labels)]
-        assert [(name, labels) for name, _, labels in telemetry.times] == [
-            ("http_request_duration", labels)
-        ]
-        assert telemetry.times[0][1] >= 0
+        assert telemetry.times == [("http_request_duration", 0.5, labels)]
 
-    async def test_an_invented_method_is_no_new_label(self) -> None:
+    def test_an_invented_method_is_no_new_label(self) -> None:
         telemetry = RecordedTelemetry()
 
-        await run(TelemetryMiddleware(ok, telemetry), http_scope(method="BREW"))
+        count_exchange(telemetry, Exchange(http_scope(method="BREW"), 0.0, status=200))
 
         assert telemetry.counts[0][1]["method"] == "OTHER"
 
-    async def test_what_is_no_http_is_not_counted(self) -> None:
+    def test_a_websocket_has_names_of_its_own(self) -> None:
         telemetry = RecordedTelemetry()
 
-        await run(TelemetryMiddleware(other, telemetry), {"type": "lifespan"})
+        count_exchange(telemetry, Exchange(websocket_scope("/ws"), 0.0, status=101, seconds=60))
 
-        assert telemetry.counts == []
+        labels = {"route": "__unmatched__", "status": "101"}
+        assert telemetry.counts == [("websocket_connections", labels)]
+        assert telemetry.times == [("websocket_duration", 60, labels)]
 
 
 async def test_full_hashing_queue_is_counted() -> None:
