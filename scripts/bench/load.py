@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import httptools
 import uvloop
@@ -72,8 +73,7 @@ class _Client(asyncio.Protocol):
         self.parser = httptools.HttpResponseParser(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a TCP connection
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._send()
 
     def _send(self) -> None:

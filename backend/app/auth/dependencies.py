@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 # Relative, so that the Authorize button of /docs also works behind a path prefix.
 oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
 
+SUBPROTOCOL = "bearer"
+
 
 async def get_current_user(
     connection: HTTPConnection,
@@ -38,15 +40,31 @@ async def get_current_user(
     sent = connection.headers.getlist("authorization")
     if len(sent) > 1:
         raise BadRequest("More than one Authorization header was sent")
-    if not token:
-        raise Unauthorized
     # Not ``token``, which FastAPI has trimmed: one token has one spelling.
-    claims = decode_token(sent[0].partition(" ")[2], settings=settings)
+    bearer = sent[0].partition(" ")[2] if token else offered_token(connection)
+    if not bearer:
+        raise Unauthorized
+    claims = decode_token(bearer, settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds
     user = await load_caller(db, cache, claims.user_id, ttl_seconds)
+    if connection.scope["type"] == "websocket":
+        await db.commit()  # or it would hold a connection to the database for as long as the socket is open
     if user is None or not user.is_active:
         raise invalid_token()
     return user
+
+
+def offered_token(connection: HTTPConnection) -> str | None:
+    """The token of ``new WebSocket(url, ["bearer", token])``: a browser can send no header of its own there.
+
+    Not in the URL, which is logged, and not in the first message, which comes after the connection was accepted.
+    """
+    if connection.scope["type"] != "websocket":
+        return None
+    match connection.scope.get("subprotocols"):
+        case [name, str(token)] if name == SUBPROTOCOL:
+            return token
+    return None
 
 
 CurrentUser = Annotated[Caller, Depends(get_current_user)]

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import AsyncClient
 from sqlalchemy import text
 from starlette.exceptions import HTTPException
 from starlette.types import Message
@@ -218,3 +219,58 @@ class TestLogLine:
         assert (line["method"], line["route"]) == ("WEBSOCKET", "/rooms/{room}")
         assert (line["status"], line.get("close_code")) == (status, code)
         assert line["duration_ms"] >= 0
+
+
+class TestAuthentication:
+    @pytest.fixture
+    def app(self, app: FastAPI) -> FastAPI:
+        @app.websocket("/ws")
+        async def endpoint(websocket: WebSocket, user: CurrentUser, db: DbSession) -> None:
+            await websocket.accept(subprotocol=websocket.scope["subprotocols"][0])
+            await websocket.send_json({"user": user.email, "holds": db.in_transaction()})
+
+        return app
+
+    @pytest.mark.parametrize("subprotocols", [[], ["bearer"], ["bearer", "x"], ["token", "TOKEN"]])
+    async def test_without_a_good_token_is_refused_before_it_is_accepted(
+        self, app: FastAPI, ada: User, subprotocols: list[str]
+    ) -> None:
+        token = headers_of(ada)["Authorization"].partition(" ")[2]
+        offered = [token if name == "TOKEN" else name for name in subprotocols]
+
+        sent = await handshake(app, websocket_scope("/ws", subprotocols=offered))
+
+        assert [message["type"] for message in sent] == [
+            "websocket.http.response.start",
+            "websocket.http.response.body",
+        ]
+        assert sent[0]["status"] == 401
+
+    @pytest.mark.parametrize("extra", [[], ["chat"]])
+    async def test_may_come_as_a_subprotocol_because_a_browser_sends_no_header(
+        self, app: FastAPI, ada: User, extra: list[str]
+    ) -> None:
+        token = headers_of(ada)["Authorization"].partition(" ")[2]
+        scope = websocket_scope("/ws", subprotocols=["bearer", token, *extra])
+
+        sent = await handshake(app, scope)
+
+        accepted = sent[0]["type"] == "websocket.accept"
+        assert accepted == (not extra)
+        if accepted:
+            assert sent[0]["subprotocol"] == "bearer"
+
+    async def test_holds_no_connection_to_the_database(self, app: FastAPI, ada: User) -> None:
+        token = headers_of(ada)["Authorization"].partition(" ")[2]
+
+        sent = await handshake(app, websocket_scope("/ws", subprotocols=["bearer", token]))
+
+        assert json.loads(sent[1]["text"]) == {"user": ada.email, "holds": False}
+
+    async def test_of_a_request_is_not_in_a_subprotocol(
+        self, client: AsyncClient, ada: User
+    ) -> None:
+        token = headers_of(ada)["Authorization"].partition(" ")[2]
+        headers = {"Sec-WebSocket-Protocol": f"bearer, {token}"}
+
+        assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 401
