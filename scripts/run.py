@@ -101,7 +101,7 @@ def serve(listener: socket.socket) -> None:
         log_level="warning",
         workers=1,  # reloading needs one; and uvicorn cannot read an empty WEB_CONCURRENCY
         # uvicorn itself would believe whatever comes from this machine.
-        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
+        forwarded_allow_ips=",".join(get_settings().forwarded_allow_ips),
     )
     ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
 

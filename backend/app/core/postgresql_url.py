@@ -4,11 +4,16 @@ asyncpg sends every option that it does not know to the server, which then refus
 The table for people is in backend/docs/OPERATIONS.md.
 """
 
-from pathlib import Path
 from ssl import get_default_verify_paths
 from urllib.parse import quote
 
-from app.core.service_url import ServiceUrl, canonical_address, parse, refuse_option
+from app.core.service_url import (
+    ServiceUrl,
+    canonical_address,
+    parse,
+    refuse_missing_files,
+    refuse_option,
+)
 
 EXAMPLE = "db.example.com:5432"
 ANY: frozenset[str] = frozenset()
@@ -72,9 +77,9 @@ def canonical(rest: str) -> str:
     url = parse(rest)
     given = dict(url.options)
     hosts = ",".join(canonical_address(text, EXAMPLE) for text in _hosts(url, given))
-    user = given.pop("user", "") or url.user
-    password = given.pop("password", None) or url.password
-    database = given.pop("dbname", "") or given.pop("database", "") or url.name
+    user = _once(url.user, given, "user")
+    password = _once(url.password or "", given, "password")
+    database = _once(url.name, given, "dbname", "database")
     options = _translated(given, url.options)
     _check_tls(options)
     if "," in hosts and options.get("target_session_attrs") == "prefer-standby":
@@ -87,6 +92,14 @@ def canonical(rest: str) -> str:
         f"postgresql://{credentials}{'@' if credentials else ''}{hosts}"
         f"/{quote(database, safe='')}{'?' if query else ''}{query}"
     )
+
+
+def _once(in_front: str, given: dict[str, str], *names: str) -> str:
+    """The value of a part, taken out of the options where it stands there. Raises ``ValueError`` for two values."""
+    values = {in_front, *(given.pop(name, "") for name in names)} - {""}
+    if len(values) > 1:
+        raise ValueError("names its user, password or database twice")
+    return values.pop() if values else ""
 
 
 def _hosts(url: ServiceUrl, given: dict[str, str]) -> list[str]:
@@ -142,6 +155,4 @@ def _check_tls(options: dict[str, str]) -> None:
         )
     if options.get("sslnegotiation") == "direct" and mode not in VERIFYING | {"require"}:
         raise ValueError("has sslnegotiation=direct, which needs sslmode=require or verify-full")
-    for name in FILES:
-        if name in options and not Path(options[name]).is_file():
-            raise ValueError(f"names a file in {name} that does not exist")
+    refuse_missing_files(options, FILES)

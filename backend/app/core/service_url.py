@@ -4,8 +4,10 @@ Drivers read a ``#`` or ``@`` in a password each in their own way, and some log 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 FORM = re.compile(r"(?:([^@/?#]*)@)?([^@/?#]*)(?:/([^@/?#]*))?(?:\?([^@?#]*))?")
@@ -109,3 +111,10 @@ def canonical_address(text: str, example: str) -> str:
     if not HOST.fullmatch(host):
         raise wrong
     return quote(host, safe="") + suffix
+
+
+def refuse_missing_files(options: dict[str, str], names: Iterable[str]) -> None:
+    """Raise ``ValueError`` for an option among ``names`` that points to no file: nothing could connect."""
+    for name in names:
+        if name in options and not Path(options[name]).is_file():
+            raise ValueError(f"names a file in {name} that does not exist")

@@ -19,6 +19,7 @@ SQLITE = dict.fromkeys(("sqlite", "sqlite+aiosqlite"), "sqlite")
 ORIGIN = re.compile(
     r"([a-z][a-z0-9+.-]*)://((?!\*)[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?"
 )
+REDIS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]+")
 HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]")
@@ -26,7 +27,7 @@ REDIS = {"redis": "redis", "rediss": "rediss"}
 REDIS_DATABASE = re.compile(r"[0-9]*")
 # Not its limits of time, number and protocol: core/redis.py has its own, and the URL's would win.
 REDIS_OPTIONS = {
-    *("db", "username", "password", "client_name", "socket_keepalive"),
+    *("db", "client_name", "socket_keepalive"),
     *(
         "ssl_cert_reqs",
         "ssl_ca_certs",
@@ -152,6 +153,9 @@ def _redis_url(value: SecretStr) -> SecretStr:
     for name in url.options:
         if name not in REDIS_OPTIONS:
             raise service_url.refuse_option(name, "is not supported", url.options)
+    if url.name and "db" in url.options:
+        raise ValueError("names its database twice")
+    service_url.refuse_missing_files(url.options, REDIS_FILES)
     try:
         # Which connects to nothing yet.
         ConnectionPool.from_url(f"{scheme}://{rest}").make_connection()  # type: ignore[no-untyped-call]  # redis-py's own

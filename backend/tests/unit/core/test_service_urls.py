@@ -95,9 +95,11 @@ class TestAddress:
     def test_is_written_in_front(self, written: str, meant: str) -> None:
         assert postgres(written) == meant
 
-    @pytest.mark.parametrize("query", ["host=other", "port=5433"])
+    @pytest.mark.parametrize(
+        "query", ["host=other", "port=5433", "user=marker", "password=marker", "dbname=marker"]
+    )
     def test_that_is_named_twice_is_refused(self, query: str) -> None:
-        assert "twice" in refusal("database_url", f"postgresql://db:5432/app?{query}")
+        assert "twice" in refusal("database_url", f"postgresql://ada:pw@db:5432/app?{query}")
 
 
 class TestOptionsOfPostgres:
@@ -174,7 +176,26 @@ class TestSqlite:
 
 class TestOptionsOfRedis:
     @pytest.mark.parametrize(
-        "query", ["max_connections=1", "decode_responses=true", "socket_timeout=9", "retry=1"]
+        "query",
+        ["max_connections=1", "decode_responses=true", "socket_timeout=9", "retry=1", "password=x"],
     )
     def test_that_would_win_over_our_own_is_refused_by_name(self, query: str) -> None:
-        assert query.partition("=")[0] in refusal("redis_url", f"redis://cache?{query}")
+        line = refusal("redis_url", f"redis://cache?{query}")
+
+        assert "option" in line
+        assert query.partition("=")[0] in line or "password" in query
+
+    @pytest.mark.parametrize(
+        ("url", "named"),
+        [
+            ("redis://cache/1?db=2", "twice"),
+            ("rediss://cache?ssl_ca_certs=/marker.pem", "ssl_ca_certs"),
+            ("rediss://cache?ssl_certfile=/marker.pem", "ssl_certfile"),
+            ("rediss://cache?ssl_keyfile=/marker.pem", "ssl_keyfile"),
+        ],
+    )
+    def test_that_could_not_hold_is_refused(self, url: str, named: str) -> None:
+        line = refusal("redis_url", url)
+
+        assert named in line
+        assert "marker" not in line
