@@ -57,6 +57,9 @@ DROPPED = {
     "tcp_user_timeout": ANY,
 }
 INSTEAD = {
+    "pgbouncer": "set DATABASE_POOLER",
+    "statement_cache_size": "set DATABASE_POOLER",
+    "prepared_statement_cache_size": "set DATABASE_POOLER",
     "channel_binding": "sslmode=verify-full protects against the same",
     "schema": "write options=-csearch_path%3Dname",
     "search_path": "write options=-csearch_path%3Dname",

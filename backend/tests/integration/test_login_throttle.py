@@ -345,7 +345,7 @@ class TestWhatIsNoAttempt:
         self, attacker: AsyncClient, ada: User
     ) -> None:
         for _ in range(LIMIT + 1):
-            form = {"username": ada.email, "password": PASSWORD, "otp": "1"}
+            form = {"username": ada.email, "password": PASSWORD, "grant_type": "other"}
             assert (await attacker.post("/auth/login", data=form)).status_code == 422
 
         assert (await log_in(attacker)).status_code == 200
