@@ -26,6 +26,7 @@ from scripts.chaos import (
     names,
     overload,
     postgres,
+    postgres_reset,
     races,
     rate_limit,
     redis,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Section] = {
     "rate_limit": rate_limit.measure,
     "crosstalk": crosstalk.measure,
     "postgres": postgres.measure,
+    "postgres_reset": postgres_reset.measure,
     "names": names.measure,
     "flood": flood.measure,
     "overload": overload.measure,
@@ -60,7 +62,7 @@ SECTIONS: dict[str, Section] = {
     "cost": cost.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
-ON_UVLOOP = {"redis_reset", "overload", "slow_database", "log_sink"}
+ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}
 # A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
 NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section

@@ -25,6 +25,7 @@ UNAVAILABLE_CLASSES = (
 )  # connection, insufficient resources, operator intervention
 UNAVAILABLE_STATES = {
     "25006",  # read only: a standby took over
+    "26000",  # a prepared statement that the server does not know: a pooler has changed it
     "40001",  # serialization failure
     "40P01",  # deadlock
     "55P03",  # lock timeout

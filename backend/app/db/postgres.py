@@ -21,6 +21,8 @@ IDLE_IN_TRANSACTION_SECONDS = 10
 # What is left to connect in, for a request that has waited for a connection.
 AFTER_WAITING_SECONDS = 0.5
 COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
+# How SQLAlchemy prepares its statements behind a pooler: without a name, each for one execution.
+UNNAMED: dict[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,9 @@ def postgres_engine(settings: Settings) -> AsyncEngine:
         return connection
 
     def adapted() -> DBAPIConnection:
+        unnamed = UNNAMED if settings.database_pooler == "transaction" else {}
         adapted: DBAPIConnection = engine.dialect.loaded_dbapi.connect(
-            async_creator_fn=connect, **statement_arguments(settings)
+            async_creator_fn=connect, **unnamed
         )
         return adapted
 
@@ -88,13 +91,6 @@ def connect_arguments(settings: Settings) -> dict[str, Any]:
         },
         **({"statement_cache_size": 0} if pooled else {}),
     }
-
-
-def statement_arguments(settings: Settings) -> dict[str, Any]:
-    """How SQLAlchemy prepares its statements: behind a pooler without a name, for one execution."""
-    if settings.database_pooler == "none":
-        return {}
-    return {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
 
 
 def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
