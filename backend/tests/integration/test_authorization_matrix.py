@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 import pytest
-from fastapi import Depends, FastAPI, WebSocket
+from fastapi import Depends, FastAPI, UploadFile, WebSocket
 from httpx2 import AsyncClient
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
@@ -43,7 +43,7 @@ from tests.fixtures.matrix import (
     as_markdown,
     read,
 )
-from tests.fixtures.resource import Provocation, Resource
+from tests.fixtures.resource import Provocation, Resource, Upload
 
 READ_ME = OPERATIONS["v1_users_read_me"]
 READ_USER = OPERATIONS["v1_users_read_user"]
@@ -363,6 +363,26 @@ class TestResource:
         second = await violations(app, row, callers)
 
         assert (first, second) == ([], [])
+
+    async def test_may_send_a_file(self, app: FastAPI, callers: Callers) -> None:
+        @app.post("/files", include_in_schema=False)
+        async def upload(file: UploadFile, caller: CurrentUser) -> dict[str, int | None]:
+            return {"size": file.size}
+
+        (row,) = read(
+            Resource(
+                routes="""
+                    method  path    operation  sends  anonymous  self  other  admin  deactivated  expired  demoted  returns
+                    POST    /files  -          file   401        200   200    200    401          401      200      Size
+
+                    returns  fields
+                    Size     size
+                """,
+                sends={"file": lambda: Upload("file", b"x")},
+            )
+        )
+
+        assert await violations(app, row, callers) == []
 
     async def test_has_names_of_its_own(
         self, app: FastAPI, client: AsyncClient, callers: Callers

@@ -24,11 +24,12 @@ from app.core.inputs import CanonicalUuid, Moment
 from app.core.routing import StrictRoute
 from app.models.user import User
 from tests.fixtures.auth import headers_of
+from tests.fixtures.authorization import served
 from tests.fixtures.callers import PLACEHOLDER, Caller, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import MATRIX, NONE, OPERATIONS, Row
-from tests.fixtures.surface import BODY_LIMIT, MARKER, TOO_LARGE, Call, app_on
+from tests.fixtures.surface import BODY_LIMIT, MARKER, Call, app_on
 
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
 READY = "v1_health_ready"
@@ -311,11 +312,11 @@ class TestErrors:
         assert all(header in response["headers"] for response in responses)
 
 
-def always(method: str, path: str) -> list[Call]:
+def always(method: str, path: str, limit: int) -> list[Call]:
     """What every operation can be made to answer."""
     return [
         Call(400, method, f"{path}?%ff"),
-        Call(413, method, path, options={"content": b"x" * TOO_LARGE}),
+        Call(413, method, path, options={"content": b"x" * (limit + 1)}),
         Call(414, method, f"{path}?{'x' * 8_192}"),
         Call(431, method, path, options={"headers": {"X-Long": "x" * 16_384}}),
     ]
@@ -362,6 +363,7 @@ class TestStatuses:
     @pytest.mark.parametrize("name", OPERATIONS)
     async def test_declared_are_those_that_are_answered(  # noqa: PLR0917  fixtures come by name
         self,
+        app: FastAPI,
         client: AsyncClient,
         broken: AsyncClient,
         without_database: AsyncClient,
@@ -372,7 +374,8 @@ class TestStatuses:
     ) -> None:
         row = OPERATIONS[name]
         operation = schema["paths"][row.route.path][row.route.method.lower()]
-        calls = [*always(row.route.method, path_of(row, {})), *provocations(row, operation)]
+        limit = served(app)[row.route].max_body_size or BODY_LIMIT
+        calls = [*always(row.route.method, path_of(row, {}), limit), *provocations(row, operation)]
         caller = entitled(row, callers)
 
         answers = [await call.send(client, caller.account) for call in calls]
