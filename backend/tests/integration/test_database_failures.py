@@ -263,6 +263,41 @@ class TestFailingPostgres:
 
         await assert_heals(client, ada)
 
+    @pytest.mark.slow
+    async def test_idle_connections_that_a_firewall_has_forgotten_cost_one_request_in_all(
+        self, client: AsyncClient, ada: User, database_proxy: FaultProxy
+    ) -> None:
+        sleeping = (client.get("/sleep?seconds=0.3") for _ in range(5))
+        assert {answer.status_code for answer in await asyncio.gather(*sleeping)} == {200}
+
+        database_proxy.forget()
+        answers = [await client.get(ME, headers=headers_of(ada)) for _ in range(8)]
+
+        assert [answer.status_code for answer in answers].count(503) == 1
+        assert answers[-1].status_code == 200
+
+    async def test_a_server_that_became_read_only_is_left_for_its_successor(
+        self, client: AsyncClient, database_url: str
+    ) -> None:
+        admin = await asyncpg.connect(database_url)
+        database = await admin.fetchval("SELECT quote_ident(current_database())")
+        await admin.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+        await assert_unavailable(register(client, User()))
+        await admin.execute("SET default_transaction_read_only = off")
+        await admin.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+        await admin.close()
+
+        assert (await register(client, User())).status_code == 201
+
+    async def test_the_kernel_looks_after_idle_connections(self, client: AsyncClient) -> None:
+        async with app_of(client).state.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            peer = driver._transport.get_extra_info("socket")
+            shown = await connection.scalar(text("SHOW tcp_keepalives_idle"))
+
+        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert shown == "60"
+
     async def test_application_started_before_the_database_heals(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
     ) -> None:
