@@ -78,8 +78,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def redis_stage(run: Run, *options: str) -> AsyncIterator[Stage]:
-    """``options`` are those of uvicorn, for both servers."""
+async def redis_stage(run: Run, *options: str, **changes: str) -> AsyncIterator[Stage]:
+    """``options`` are those of uvicorn, ``changes`` those of the environment, both for both servers."""
     async with (
         throwaway_database("chaos_redis") as url,
         fault_proxy(REDIS_URL, REDIS_PORT) as proxy,
@@ -87,8 +87,8 @@ async def redis_stage(run: Run, *options: str) -> AsyncIterator[Stage]:
     ):
         [account] = await create_accounts(url, "ada@example.com")
         async with (
-            serving(run.folder, variables(url), *options) as off,
-            serving(run.folder, variables(url, **modules_on(proxy.url)), *options) as on,
+            serving(run.folder, variables(url, **changes), *options) as off,
+            serving(run.folder, variables(url, **changes, **modules_on(proxy.url)), *options) as on,
             probing(run.folder, on.port) as prober,
         ):
             yield Stage(run, proxy, redis, on, off, account, prober)

@@ -274,6 +274,24 @@ class TestOurOwnSlowness:
             assert gateway._connections._value == POOL_SIZE
 
 
+class TestLife:
+    def test_serves_crowds_again_after_it_was_closed(self) -> None:
+        gateway = RedisGateway(build_client(REFUSING), CircuitBreaker("redis", NullTelemetry()))
+
+        async def wait_one_after_the_other(client: Redis) -> None:
+            await asyncio.sleep(0)
+
+        async def life() -> None:
+            crowd = (gateway.run(wait_one_after_the_other) for _ in range(3 * POOL_SIZE))
+            await asyncio.gather(*crowd)
+            await gateway.aclose()
+
+        for _ in range(
+            2
+        ):  # as an application does that is started twice, each time on a loop of its own
+            asyncio.run(life())
+
+
 class TestRestraint:
     async def test_nothing_connects_before_the_first_command(self) -> None:
         async with listening(silence) as redis, gateway_to(redis.url):
