@@ -28,14 +28,11 @@ class SharedChecks:
     """The last result, for everybody who asks within a second of it."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
         self._fresh_until = 0.0
         self._checks: Checks = {}
 
     async def get(self, run: Callable[[], Awaitable[Checks]]) -> Checks:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # an application that is started twice; a lock belongs to one
-            self._loop, self._lock = loop, asyncio.Lock()
         async with self._lock:
             if monotonic() >= self._fresh_until:
                 self._checks = await run()
