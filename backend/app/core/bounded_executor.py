@@ -1,17 +1,21 @@
 """Slow CPU work beside the event loop: few threads, a bounded queue, a clear no when it is full."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from app.core.errors import ServiceUnavailable
+from app.core.errors import Overloaded
 from app.core.telemetry.base import NullTelemetry, Telemetry
+from app.core.throttled_warning import ThrottledWarning
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class BoundedExecutor:
@@ -28,13 +32,14 @@ class BoundedExecutor:
         self.workers = workers
         self._limit = queue_size + self.workers
         self._pending = 0
+        self._refused = ThrottledWarning(logger, "executor_overloaded")
         self._threads = self._new_threads()
 
     def _new_threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.workers, thread_name_prefix=self._name)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of ``function``. Raises ``ServiceUnavailable`` at once when the queue is full.
+        """The result of ``function``. Raises ``Overloaded`` at once when the queue is full.
 
         Cancelled while it waits for a thread, the function never runs. It sees the context variables of its caller.
         """
@@ -47,10 +52,11 @@ class BoundedExecutor:
             self._pending -= 1
 
     def refuse_if_full(self) -> None:
-        """Raise ``ServiceUnavailable`` where ``run`` would: for who has to pay for something else first."""
+        """Raise ``Overloaded`` where ``run`` would: for who has to pay for something else first."""
         if self._pending >= self._limit:
             self._telemetry.increment("executor_rejections", executor=self._name)
-            raise ServiceUnavailable("The server is busy")
+            self._refused.count(executor=self._name)
+            raise Overloaded
 
     def close(self) -> None:
         """Forget what waits and let what runs end. An application that starts again gets new threads on first use."""

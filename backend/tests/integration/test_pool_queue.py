@@ -50,7 +50,9 @@ class OneConnection:
 @pytest_asyncio.fixture
 async def one(tmp_path: Path) -> AsyncIterator[OneConnection]:
     url = f"sqlite:///{tmp_path.as_posix()}/queue.db"
-    app = create_app(make_settings(database_url=url, database_pool_size=1))
+    # With so much time a slow machine is no slow database.
+    patient = {"database_pool_size": 1, "database_pool_timeout_seconds": 60}
+    app = create_app(make_settings(database_url=url, **patient))
     yield OneConnection(app)
     await app.state.engine.dispose()
 
