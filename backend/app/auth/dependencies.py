@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from app.auth.caller import Caller, load_caller
 from app.auth.jwt import decode_token, invalid_token
+from app.auth.vanished import remember_caller
 from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
 from app.core.inputs import CanonicalUuid
@@ -51,6 +52,7 @@ async def get_current_user(
         await db.commit()  # or it would hold a connection to the database for as long as the socket is open
     if user is None or not user.is_active:
         raise invalid_token()
+    remember_caller(connection, user.id, db)
     return user
 
 

@@ -6,10 +6,13 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.api.router import router as legacy_router
 from app.api.v1.router import router as v1_router
 from app.auth.identify import verified_user
+from app.auth.vanished import handle_vanished
 from app.core.config import Settings, get_settings
 from app.core.docs import router as docs_router
 from app.core.exception_handlers import register_exception_handlers
@@ -54,6 +57,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     attach_resources(app, resources)
     attach_database(app, settings, resources.cache.delete)
     register_exception_handlers(app)
+    for missing_row in (IntegrityError, StaleDataError):
+        app.add_exception_handler(missing_row, handle_vanished)
     app.include_router(legacy_router)
     app.include_router(v1_router)
     if settings.docs_enabled:
