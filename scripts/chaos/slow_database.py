@@ -20,7 +20,10 @@ DELAY_SECONDS = 0.1
 CLIENTS = 16  # more than the ten connections of the pool: none of them is ever idle
 FACTOR = 5
 IN_TIME_SECONDS = 1.0
-GOODPUT_PERCENT = 80
+GOODPUT_PERCENT, QUICK_GOODPUT_PERCENT = (
+    80,
+    65,
+)  # a short round is mostly its first second, in which a burst may queue
 REFUSAL_MS = 50
 KEEP_ALIVE = ("--timeout-keep-alive", "75")
 
@@ -81,12 +84,13 @@ def judge(run: Run, name: str, rounds: list[Round]) -> None:
     print(f"   {name} a request: {len(every):,} requests, {len(refused):,} refused")
     odd = {seen.status for seen in every} - {OK, REFUSED}
     report.exactly(f"{name}: other statuses than 200 and 503", set(), odd)
+    at_least = run.size(GOODPUT_PERCENT, QUICK_GOODPUT_PERCENT)
     goodput = median(100 * one.goodput / one.peak for one in rounds)
     report.row(
         f"{name}: {FACTOR} times the peak, in time ({IN_TIME_SECONDS:g} s)",
-        f">= {GOODPUT_PERCENT} %",
+        f">= {at_least} %",
         f"{goodput:.0f} %",
-        kept=goodput >= GOODPUT_PERCENT,
+        kept=goodput >= at_least,
         baseline=f"{median(one.peak for one in rounds):.0f} a second",
     )
     waits = [1000 * seen.seconds for seen in refused]

@@ -35,6 +35,7 @@ ANSWERING = {
     "auth/policy.py": ["unit/auth/test_policy.py", REGISTRATION],
     "auth/service.py": [USERS, LOGIN, LOGIN_ATTACKS],
     "auth/throttle.py": ["integration/test_login_throttle.py"],
+    "auth/vanished.py": ["integration/test_vanished_caller.py"],
     "core/errors.py": ["unit/core/test_errors.py", ENVELOPE],
     "core/exception_handlers.py": ["unit/core/test_exception_handlers.py", ENVELOPE, EDGE],
     "core/middleware/__init__.py": [STACK, "integration/test_cors.py", OVERLOAD, RATE_LIMIT],

@@ -15,6 +15,7 @@ from sqlalchemy.util.concurrency import await_
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, QueueCommon
 
 from app.core.errors import AppError, Overloaded
+from app.core.loop_load import LoopLoad
 from app.core.queue_bound import QueueBound
 from app.core.throttled_warning import ThrottledWarning
 
@@ -36,8 +37,8 @@ class FairQueue(AsyncAdaptedQueue[T]):
     SQLAlchemy's queue wakes a waiter and lets a newcomer be faster, which sends the waiter to the end of the line:
     under load a few unlucky requests wait until they time out, while others never wait.
 
-    A newcomer who would wait for longer than an eighth of the timeout is refused at once: raises ``Overloaded``. A
-    request that has begun is not, because its work would be lost.
+    A newcomer who would wait for longer than an eighth of the timeout is refused at once: raises ``Overloaded``. Not a
+    request that has begun, because its work would be lost, and nobody while the processor is what is short.
     """
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
@@ -45,6 +46,7 @@ class FairQueue(AsyncAdaptedQueue[T]):
         self._begun: deque[asyncio.Future[T]] = deque()
         self._newcomers: deque[asyncio.Future[T]] = deque()
         self._bound = QueueBound()
+        self._load = LoopLoad()
         self._refused = ThrottledWarning(logger, "database_pool_overloaded")
 
     def put_nowait(self, item: T) -> None:
@@ -65,7 +67,10 @@ class FairQueue(AsyncAdaptedQueue[T]):
 
     async def _wait_as_newcomer(self, seconds: float | None) -> T:
         ahead, asked_at = len(self._newcomers), monotonic()
-        if seconds is not None and self._bound.exceeded(ahead, seconds * WAITING_SHARE):
+        self._load.observe()
+        is_long = seconds is not None and self._bound.exceeded(ahead, seconds * WAITING_SHARE)
+        # A refusal here has cost a part of the request: where the processor is short, the outer limit refuses instead.
+        if is_long and not self._load.is_busy:
             self._refused.count()
             raise Overloaded
         try:

@@ -89,6 +89,19 @@ async def test_wait_that_would_be_too_long_is_refused_at_once(
     assert [(await task).status_code for task in (held, first)] == [200, 200]
 
 
+async def test_nobody_is_refused_here_while_the_processor_is_short(
+    one: OneConnection, client: AsyncClient
+) -> None:
+    one.expect_slow_places()
+    held = await ask(client, "/hold")
+    first = await ask(client, "/read")
+    one.app.state.engine.pool._pool._load.is_busy = True
+    waiting = await ask(client, "/read")
+    one.go_on.set()
+
+    assert [(await task).status_code for task in (held, first, waiting)] == [200] * 3
+
+
 async def test_what_has_begun_is_finished_before_newcomers(
     one: OneConnection, client: AsyncClient
 ) -> None:
