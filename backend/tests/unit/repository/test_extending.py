@@ -19,7 +19,7 @@ RECIPES = ["an endpoint", "a setting", "a middleware", "an error", "a migration"
 LEFT_BEHIND = shutil.ignore_patterns(
     *(".git", ".venv*", "var", "__pycache__", ".*_cache", ".env", ".coverage*")
 )
-PATIENCE_SECONDS = 170
+PATIENCE_SECONDS = 400
 
 
 def run(command: str, folder: Path) -> None:
