@@ -30,6 +30,7 @@ from app.core.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
+from app.core.log_exceptions import message_of
 from app.core.route_template import routes_at
 from app.core.routing import StrictRoute
 
@@ -152,7 +153,7 @@ def respond(exc: Exception) -> Response:
 
 def _cause(exc: Exception) -> dict[str, str]:
     origin = getattr(exc, "orig", None) or exc.__cause__ or exc
-    return {"cause": f"{type(origin).__name__}: {origin}"[:300]}
+    return {"cause": f"{type(origin).__name__}: {message_of(origin, str(origin))}"[:300]}
 
 
 def allowed_methods(request: Request, exc: Exception | None = None) -> str:

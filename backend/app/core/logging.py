@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import queue
-import re
 import sys
 import threading
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Final, TextIO
 
 from app.core.config import Settings
 from app.core.context import LOGGED, request_id_var
+from app.core.log_exceptions import rendered, without_values
 
 QUEUE_SIZE = 10_000
 BATCH = 500
@@ -26,11 +26,6 @@ FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of
 
 HANDSHAKE = '%s - "WebSocket %s"'  # uvicorn/protocols/websockets
 CLOSED = "the handler is closed"  # uvloop/handles/handle.pyx
-
-DETAIL = re.compile(
-    r"DETAIL:.*?(?=\n\[SQL: |\n\(Background on |\n\nThe above exception |\n\nDuring handling |\Z)",
-    re.DOTALL,
-)
 
 STANDARD_ATTRIBUTES: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__
@@ -49,7 +44,7 @@ class LogFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_values(record.getMessage()),
         }
         if request_id := request_id_var.get():
             fields["request_id"] = request_id
@@ -59,7 +54,7 @@ class LogFormatter(logging.Formatter):
             if name not in STANDARD_ATTRIBUTES
         }
         if record.exc_info:
-            fields["exception"] = without_detail(self.formatException(record.exc_info))
+            fields["exception"] = rendered(record.exc_info)
         return fields
 
 
@@ -85,14 +80,6 @@ class TextFormatter(LogFormatter):
 def printable(text: str) -> str:
     """``text`` with every control character escaped: one record stays one line."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
-def without_detail(traceback: str) -> str:
-    """PostgreSQL puts the values of a failing row behind ``DETAIL:``; they stay out of the log.
-
-    A value may go over several lines, so everything is dropped up to what SQLAlchemy or Python says next.
-    """
-    return DETAIL.sub("(detail not logged)", traceback)
 
 
 class QueuedHandler(logging.Handler):

@@ -55,9 +55,12 @@ def build_migration_engine(settings: Settings, *, read_only: bool = False) -> As
             "postgresql+asyncpg://",
             async_creator=partial(_connect_directly, url),
             poolclass=NullPool,
+            hide_parameters=True,
         )
     engine = create_async_engine(
-        url.replace("sqlite", "sqlite+aiosqlite", 1), connect_args={"timeout": WAIT_SECONDS}
+        url.replace("sqlite", "sqlite+aiosqlite", 1),
+        connect_args={"timeout": WAIT_SECONDS},
+        hide_parameters=True,
     )
     _make_file(engine.url.database or "")
     event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)

@@ -34,6 +34,7 @@ def pooled_migration_engine(
         creator=adapted,
         poolclass=NullPool,
         execution_options={POOLED: True},
+        hide_parameters=True,
     )
     if take_lock is not None:
         event.listen(engine.sync_engine, "begin", take_lock)
