@@ -146,7 +146,7 @@ class TestReset:
         answers = pytest.importorskip(loop).run(scenario())
 
         assert {answer.status_code for answer in answers} == {401}
-        assert "X-RateLimit-Limit" in answers[0].headers
+        assert any("X-RateLimit-Limit" in answer.headers for answer in answers)
 
 
 class TestRecovery:
