@@ -8,7 +8,7 @@ import threading
 
 from starlette.types import Receive, Scope, Send
 
-from app.core.logging import QueuedHandler
+from app.core.log_writer import QueuedHandler
 from app.main import app as application
 from scripts.chaos.held import PATH, Held
 

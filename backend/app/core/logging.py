@@ -5,24 +5,17 @@ bounded queue: when the reader of stdout stalls, records are dropped and counted
 """
 
 import atexit
-import json
 import logging
-import os
-import queue
 import sys
-import threading
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from app.core.config import Settings
 from app.core.context import LOGGED, request_id_var
 from app.core.log_exceptions import rendered, without_values
+from app.core.log_json import encode, moment, reason_of, text
+from app.core.log_writer import QueuedHandler
 
-QUEUE_SIZE = 10_000
-BATCH = 500
-GATHER_SECONDS = 0.02
 NO_DESCRIPTOR = -1
-FLUSH_SECONDS = 1.0  # at exit: how long a stalled reader may hold up the end of the process
 
 HANDSHAKE = '%s - "WebSocket %s"'  # uvicorn/protocols/websockets
 CLOSED = "the handler is closed"  # uvloop/handles/handle.pyx
@@ -30,29 +23,32 @@ CLOSED = "the handler is closed"  # uvloop/handles/handle.pyx
 STANDARD_ATTRIBUTES: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__
 ) | frozenset(("message", "asctime", "taskName", "color_message"))
-
-
-# Made once: json.dumps would make an encoder for every record. What it is given has no cycles.
-encode = json.JSONEncoder(default=str, check_circular=False).encode
+OWN: Final = frozenset(
+    ("time", "level", "logger", "message", "request_id", "exception", "unformattable")
+)
 
 
 class LogFormatter(logging.Formatter):
-    """Collects what a record says: the fixed fields, then whatever came with ``extra=``."""
+    """Collects what a record says: the fixed fields, then whatever came with ``extra=``.
+
+    What ``extra`` names like a fixed field is kept as ``extra_<name>``.
+    """
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         fields: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": moment(record.created),
             "level": record.levelname,
             "logger": record.name,
-            "message": without_values(record.getMessage()),
         }
+        try:
+            fields["message"] = without_values(record.getMessage())
+        except Exception as error:  # noqa: BLE001  arguments of a caller may raise anything
+            fields |= reason_of(record, error)
         if request_id := request_id_var.get():
             fields["request_id"] = request_id
-        fields |= {
-            name: value
-            for name, value in record.__dict__.items()
-            if name not in STANDARD_ATTRIBUTES
-        }
+        for name, value in record.__dict__.items():
+            if name not in STANDARD_ATTRIBUTES:
+                fields[free_name(name, fields)] = value
         if record.exc_info:
             fields["exception"] = rendered(record.exc_info)
         return fields
@@ -71,75 +67,23 @@ class TextFormatter(LogFormatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = self.fields(record)
         exception = fields.pop("exception", None)
-        head = [str(fields.pop(name)) for name in ("time", "level", "logger", "message")]
-        rest = [f"{name}={json.dumps(value, default=str)}" for name, value in fields.items()]
+        head = [text(fields.pop(name)) for name in ("time", "level", "logger", "message")]
+        rest = [f"{name}={encode(value)}" for name, value in fields.items()]
         line = " ".join(map(printable, head + rest))
         return f"{line}\n{exception}" if exception else line
 
 
-def printable(text: str) -> str:
-    """``text`` with every control character escaped: one record stays one line."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+def free_name(name: object, fields: dict[str, object]) -> str:
+    """``name`` as text that is neither ours nor taken."""
+    found = name if type(name) is str else text(name)
+    while found in OWN or found in fields:
+        found = f"extra_{found}"
+    return found
 
 
-class QueuedHandler(logging.Handler):
-    """Writes to a file descriptor from a thread of its own; ``dropped`` counts what did not fit."""
-
-    def __init__(self, fd: int, size: int = QUEUE_SIZE) -> None:
-        super().__init__()
-        self.dropped = 0
-        self._fd = fd
-        self._size = size
-        # Its put() takes no lock, so a record made by a signal handler cannot meet itself in here.
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
-        self._thread.start()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-        except Exception:  # noqa: BLE001  a bad format string must not fail the request
-            line = json.dumps({"level": "ERROR", "message": "unformattable", "at": record.pathname})
-        if self._lines.qsize() >= self._size:
-            self.dropped += 1
-        else:
-            self._lines.put(line)
-
-    def close(self) -> None:
-        """Write what is queued, but give up after ``FLUSH_SECONDS``."""
-        self._closing.set()
-        self._lines.put(None)
-        self._thread.join(FLUSH_SECONDS)
-        super().close()
-
-    def _write_all(self) -> None:
-        reported = 0
-        while (line := self._lines.get()) is not None:
-            # Who puts a line while nobody waits for it does not wake this thread, which would ask for the GIL.
-            if self._lines.qsize() < BATCH:
-                self._closing.wait(GATHER_SECONDS)
-            batch = [line]
-            while len(batch) < BATCH and not self._lines.empty():
-                queued = self._lines.get()
-                if queued is None:
-                    self._write(batch)
-                    return
-                batch.append(queued)
-            if self.dropped > reported:
-                reported = self.dropped
-                batch.append(
-                    f'{{"level": "WARNING", "message": "records dropped", "dropped": {reported}}}'
-                )
-            self._write(batch)
-
-    def _write(self, batch: list[str]) -> None:
-        data = ("\n".join(batch) + "\n").encode("utf-8", "backslashreplace")
-        try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            self.dropped += len(batch)  # closed pipe, full disk: the application goes on
+def printable(part: str) -> str:
+    """``part`` with every control character escaped: one record stays one line."""
+    return part if part.isprintable() else part.encode("unicode_escape").decode("ascii")
 
 
 def has_a_client(record: logging.LogRecord) -> bool:

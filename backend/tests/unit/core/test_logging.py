@@ -5,17 +5,19 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from unittest.mock import Mock
 
 import pytest
 
+from app.core import log_writer
 from app.core.context import request_id_var
+from app.core.log_writer import QUEUE_SIZE, QueuedHandler
 from app.core.logging import (
-    QUEUE_SIZE,
     JsonFormatter,
-    QueuedHandler,
     TextFormatter,
     configure_logging,
     stdout_descriptor,
@@ -204,7 +206,98 @@ class TestQueuedHandler:
         handler.emit(broken)
         handler.close()
 
-        assert b"unformattable" in os.read(pipe.reader, 1_000)
+        line = json.loads(os.read(pipe.reader, 1_000))
+        assert (line["level"], line["logger"], line["message"]) == ("INFO", "test", "%d")
+        assert line["time"].endswith("+00:00")
+        assert "%d format" in line["unformattable"]
+
+    def test_starts_its_thread_with_the_first_record_and_no_second_one(self, pipe: Pipe) -> None:
+        before = threading.active_count()
+        handler = pipe.handler()
+        assert threading.active_count() == before
+
+        for _ in range(3):
+            handler.emit(record())
+
+        assert threading.active_count() == before + 1
+
+    def test_asks_again_when_the_system_has_no_thread_to_spare(
+        self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handler = pipe.handler()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("no thread")))
+            handler.emit(record("first"))
+
+        handler.emit(record("second"))
+        handler.close()
+
+        assert os.read(pipe.reader, 1_000) == b"first\nsecond\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no non-blocking standard output")
+class TestNonBlockingDescriptor:
+    """Standard output that is shared with a program that has made it non-blocking, as Node does."""
+
+    @pytest.fixture(autouse=True)
+    def non_blocking(self, pipe: Pipe) -> None:
+        os.set_blocking(pipe.writer, False)
+
+    def test_loses_breaks_and_repeats_nothing_that_is_read(self, pipe: Pipe) -> None:
+        handler = pipe.handler()
+        received = bytearray()
+
+        def read() -> None:
+            while not received.endswith(b"last\n"):
+                received.extend(os.read(pipe.reader, 5_000))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        sent = [f"{number} {'x' * 200}" for number in range(3_000)]
+        for message in [*sent, "last"]:
+            handler.emit(record(message))
+        reader.join(10)
+        handler.close()
+
+        assert received.decode().splitlines() == [*sent, "last"]
+        assert handler.dropped == 0
+
+    def test_counts_exactly_the_lines_that_are_not_written(
+        self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log_writer, "FLUSH_SECONDS", 0.1)
+        handler = pipe.handler()
+        for number in range(3_000):
+            handler.emit(record(f"{number} {'x' * 200}"))
+
+        handler.close()
+        assert handler._done.wait(10)
+
+        os.close(pipe.writer)
+        with os.fdopen(os.dup(pipe.reader)) as stream:
+            lines = stream.read().splitlines()
+        pipe.writer = os.open(os.devnull, os.O_WRONLY)
+        begun = len(lines[-1]) < len(lines[-2])
+        assert [line.split()[0] for line in lines] == [str(number) for number in range(len(lines))]
+        assert handler.dropped == 3_000 - len(lines)
+        assert begun == bool(handler._begun)
+
+    def test_finishes_a_line_before_it_begins_another(
+        self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handler = pipe.handler()
+        write, room = os.write, iter([3, 0])
+
+        def some(fd: int, data: bytes) -> int:
+            if (step := next(room, len(data))) == 0:
+                raise OSError("no space left on the device")
+            return write(fd, data[:step])
+
+        monkeypatch.setattr(os, "write", some)
+        handler._write(["first", "lost"])
+        handler._write(["last"])
+
+        assert os.read(pipe.reader, 1_000) == b"first\nlast\n"
 
 
 class TestConfigureLogging:
