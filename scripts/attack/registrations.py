@@ -29,7 +29,8 @@ NO_ADDRESSES = {
     "trailing dot": "{}@example.com.",
     "two at signs": "{}@x@example.com",
     "two addresses": "{0}@example.com,x{0}@example.com",
-    "spaces around": " {}@example.com ",
+    "tabs around": "\t{}@example.com\t",
+    "space inside": "{} x@example.com",
     "IP address": "{}@[127.0.0.1]",
     "no domain": "{}@",
     "local": "{}@localhost",
@@ -66,7 +67,7 @@ SECRET_FORMS = {
     "username=a%00&password=MARKER": 422,
     "username=a&password=MARKER&grant_type=MARKER": 422,
     "username=a&password=MARKER&client_secret=MARKER%00": 422,
-    "username=a&password=MARKER&x=MARKER": 422,
+    "username=a&password=MARKER&x=MARKER": 401,  # RFC 6749, section 3.2: what is not known is ignored
     "username=a&password=MARKER%ff": 400,
     "username=a&password=MARKER&password=MARKER": 400,
     "username=a&password=MARKER" + "&x" * 200: 400,
@@ -81,7 +82,7 @@ SECRET_FORMS = {
 async def spelling_of_the_address(arena: Arena) -> None:
     name = f"a{uuid4().hex}"
     same = {
-        f"{name}@example.com": [f"{name.upper()}@EXAMPLE.COM", f"{name}@Example.com"],
+        f"{name}@example.com": [f"{name.upper()}@EXAMPLE.COM", f"{name}@Example.com", f" {name}@example.com "],
         f"{name}@bücher.de": [f"{name}@xn--bcher-kva.de", f"{name}@XN--BCHER-KVA.DE", f"{name}@BÜCHER.de",
                               f"{name}@bu\u0308cher.de"],
     }  # fmt: skip

@@ -124,6 +124,7 @@ def configure_logging(settings: Settings) -> None:
         library.propagate = True
     for keeps in (has_a_client, is_new):
         logging.getLogger("uvicorn.error").addFilter(keeps)
+    logging.getLogger("app.core.middleware.request_id").addFilter(has_a_client)
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # at DEBUG it writes WebSocket frames
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     logging.getLogger("aiosqlite").setLevel(logging.INFO)  # at DEBUG it writes parameters

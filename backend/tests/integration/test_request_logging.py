@@ -10,12 +10,14 @@ from unittest.mock import patch
 import pytest
 from fastapi import BackgroundTasks, FastAPI
 from httpx2 import ASGITransport, AsyncClient
+from starlette.types import Message
 
 from app.core.logging import JsonFormatter, is_new
 from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.logs import collected
 from tests.fixtures.server import StartServer, server_environment
 from tests.unit.core.middleware.asgi import http_scope, run
 
@@ -105,6 +107,20 @@ async def test_line_does_not_wait_for_background_tasks(
 
     assert lines_before == [1]
     assert len(summaries(logs)) == 1
+
+
+async def test_a_response_whose_client_has_gone_is_no_error(app: FastAPI) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        # As uvloop does, where asyncio drops what is written.
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    with collected(logging.INFO) as records, pytest.raises(RuntimeError):
+        await app(http_scope((b"host", b"testserver")), receive, send)
+
+    assert [record.levelname for record in records if record.name.startswith("app.")] == ["INFO"]
 
 
 async def test_what_fails_after_the_response_is_logged_once_with_the_request_id(
