@@ -38,7 +38,9 @@ def with_migration(folder: Path, statement: str) -> Path:
     """The configuration of a copy of the project's migrations, in ``folder``, with one more that runs ``statement``."""
     backend = INI.parent
     shutil.copytree(backend / "alembic", folder / "alembic")
-    shutil.copy(INI, folder)
+    here = (folder / "alembic").as_posix().replace("%", "%%")
+    settings = INI.read_text(encoding="utf-8").replace("app:../alembic", here)
+    (folder / INI.name).write_text(settings, encoding="utf-8")
     (folder / "alembic" / "versions" / "99991231_2359_tried.py").write_text(
         "from alembic import op\n"
         f"revision, down_revision = 'tried', {newest_revision()!r}\n"

@@ -2,8 +2,8 @@
 
 from app.core.loop_load import LoopLoad
 
-LEAST = 16  # never fewer: they keep a pool of connections busy
-TARGET_SECONDS = 0.25  # for a request, where the processor is what it waits for
+LEAST = 32  # never fewer: a small crowd may wait for a slow machine
+TARGET_SECONDS = 0.5  # for a request, where the processor is what it waits for
 INCREASE = 1.1
 
 

@@ -47,7 +47,7 @@ async def process(monkeypatch: pytest.MonkeyPatch) -> Process:
 
 
 @pytest.mark.parametrize(("share", "lag"), [(BUSY, PROMPT), (IDLE, LATE), (BUSY, LATE)])
-@pytest.mark.parametrize(("rate", "limit"), [(200, 50), (100, 25), (4, LEAST), (10_000, MOST)])
+@pytest.mark.parametrize(("rate", "limit"), [(100, 50), (150, 75), (4, LEAST), (10_000, MOST)])
 async def test_busy_process_takes_what_it_finishes_in_time(
     process: Process, share: float, lag: float, rate: float, limit: int
 ) -> None:
@@ -55,7 +55,7 @@ async def test_busy_process_takes_what_it_finishes_in_time(
 
 
 async def test_one_bad_interval_is_not_enough(process: Process) -> None:
-    limits = [await process.serve(rate) for rate in (200, 4, 4)]
+    limits = [await process.serve(rate) for rate in (100, 4, 4)]
 
     assert limits == [pytest.approx(50, abs=2), pytest.approx(50, abs=2), LEAST]
 
@@ -71,7 +71,7 @@ async def test_one_prompt_moment_tells_a_burst_from_a_queue(process: Process) ->
 
 
 async def test_limit_grows_by_a_tenth_where_there_is_time_again(process: Process) -> None:
-    await process.serve(200)
+    await process.serve(100)
 
     values = [await process.serve(200, share=IDLE, lag=PROMPT) for _ in range(9)]
 
