@@ -28,6 +28,7 @@ class LoopLoad:
         is_new = now - self._began_at > 2 * INTERVAL_SECONDS
         if is_new:
             self._begin(now)
+            self._is_measuring = False  # an event loop that has ended never calls
         if not self._is_measuring:
             self._is_measuring = True
             asyncio.get_running_loop().call_soon(self._measured, now)

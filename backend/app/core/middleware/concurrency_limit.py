@@ -108,10 +108,8 @@ class CountedRequest:
 
     async def receive(self) -> Message:
         """The next part of the body. Raises 503 at its end where the limit has been reached meanwhile."""
-        if (
-            not self._body_is_awaited
-        ):  # what is awaited now is the client's leaving, beside the work
-            return await self._receive()
+        if not self.is_awaited():
+            return await self._receive()  # of the client's leaving, beside the work
         self.uncount()
         message = await self._receive()
         # A response may have begun meanwhile: then it is too late to refuse.

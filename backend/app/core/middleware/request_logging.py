@@ -89,9 +89,8 @@ class RequestLoggingMiddleware:
             elif message["type"] == "websocket.http.response.start":
                 exchange.status = message["status"]
             elif message["type"] == "websocket.close" and not exchange.status:
-                exchange.status = (
-                    HTTPStatus.FORBIDDEN
-                )  # the ASGI specification's answer to the handshake
+                # The ASGI specification's answer to the handshake.
+                exchange.status = HTTPStatus.FORBIDDEN
             elif message["type"] == "websocket.close":
                 exchange.close_code = message.get("code", NORMAL_CLOSURE)
                 self._end(exchange)
@@ -103,9 +102,8 @@ class RequestLoggingMiddleware:
             raise
         finally:
             if exchange.status == HTTPStatus.SWITCHING_PROTOCOLS and exchange.close_code is None:
-                exchange.close_code = (
-                    NORMAL_CLOSURE  # what a server sends for an endpoint that returns
-                )
+                # What a server sends for an endpoint that returns.
+                exchange.close_code = NORMAL_CLOSURE
             self._end(exchange)
 
     def _end(self, exchange: Exchange) -> None:

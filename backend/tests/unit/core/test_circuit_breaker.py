@@ -1,23 +1,15 @@
 """The breaker on a clock of its own: when it opens, who may probe, and what is told about it."""
 
 import logging
-from dataclasses import dataclass
 
 import pytest
 
 from app.core.circuit_breaker import OPEN_AFTER, PROBE_SECONDS, CircuitBreaker, State
 from tests.fixtures.telemetry import RecordedTelemetry
+from tests.fixtures.timing import Clock
 
 REFUSED = ConnectionRefusedError()
 SILENCE = TimeoutError()
-
-
-@dataclass
-class Clock:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

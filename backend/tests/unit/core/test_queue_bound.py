@@ -3,15 +3,9 @@
 import pytest
 
 from app.core.queue_bound import QueueBound
+from tests.fixtures.timing import Clock
 
 SECONDS = 0.25
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

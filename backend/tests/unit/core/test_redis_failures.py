@@ -1,25 +1,17 @@
 """Failed calls are told: every one in a count, one a second in the log, a new kind of them with its traceback."""
 
 import logging
-from dataclasses import dataclass
 
 import pytest
 
 from app.core.redis_failures import RECENT_SECONDS, RedisFailures
 from tests.fixtures.telemetry import RecordedTelemetry
-
-
-@dataclass
-class Clock:
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fixtures.timing import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(0.0)
 
 
 @pytest.fixture

@@ -109,3 +109,18 @@ async def test_limit_below_the_least_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     await process.request()
 
     assert await process.serve(4) == 5
+
+
+def test_event_loop_that_ended_while_it_was_asked_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = Process(monkeypatch)
+
+    process.limit._load._is_measuring = True  # and that loop never called
+    process.now += 10 * INTERVAL_SECONDS
+
+    async def serve_again() -> int:
+        await process.request()
+        return await process.serve(100)
+
+    assert asyncio.run(serve_again()) == pytest.approx(50, abs=2)
