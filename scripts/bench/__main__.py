@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from app.core.config import LOCAL_JWT_SECRET, Settings
 from scripts.bench.ablation import USER_CACHE, measure_ablation
+from scripts.bench.against import measure_against
 from scripts.bench.compare import Scenario, compare
 from scripts.bench.load import Request
 from scripts.bench.process import measure_flood, measure_memory, measure_start
@@ -80,8 +81,14 @@ async def bench(folder: Path, options: argparse.Namespace) -> int:
             for scenario in scenarios(account)
             if (scenario.budget if options.quick else options.only in scenario.name)
         ]
-        for name in dict.fromkeys(scenario.server for scenario in wanted):
-            environment = template_variables(url, **SERVERS[name])
+        environments = {
+            name: template_variables(url, **SERVERS[name])
+            for name in dict.fromkeys(scenario.server for scenario in wanted)
+        }
+        if options.against:
+            await measure_against(report, folder, wanted, environments, options)
+            return report.exit_code()
+        for name, environment in environments.items():
             servers[name] = await stack.enter_async_context(serving(folder, environment))
         servers["limit"] = await stack.enter_async_context(
             serving(folder, limit_variables(url), app=LIMIT_APP)
@@ -114,6 +121,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
     parser.add_argument("--quick", action="store_true", help="who am I only, against the budget")
     parser.add_argument("--only", default="", help="what has this in its name")
+    parser.add_argument("--against", default="", help="another commit instead of the limit")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args()

@@ -102,10 +102,10 @@ async def play(pair: Pair, servers: dict[str, Server], seconds: float, number: i
             side.cpu_micros.append(used / taken.requests * 1e6)
 
 
-def print_pair(pair: Pair) -> None:
+def print_pair(pair: Pair, other: str = "  the limit") -> None:
     for name, side, ratios in (
         (pair.scenario.name, pair.template, f"{pair.ratio():13.2f}{pair.cpu_ratio():6.2f}"),
-        ("  the limit", pair.limit, f"{'1':>13}{'1':>6}"),
+        (other, pair.limit, f"{'1':>13}{'1':>6}"),
     ):
         p50, p99 = side.latency()
         cpu = f"{median(side.cpu_micros):6.0f} us"

@@ -39,7 +39,9 @@ class Stage:
         """What asks the rate limit, the cache of callers and the cache of what is read."""
         return f"/api/v1/users/{self.account.id}"
 
-    def load(self, group: asyncio.TaskGroup, requests: int, clients: int = CLIENTS) -> Load:
+    def load(
+        self, group: asyncio.TaskGroup, requests: int, clients: int = CLIENTS, pause: float = 0
+    ) -> Load:
         return Load(
             group,
             requests,
@@ -48,6 +50,7 @@ class Stage:
             token=self.account.token,
             target=self.target,
             clients=clients,
+            pause=pause,
         )
 
     async def requests(self, number: int) -> list[Pair]:

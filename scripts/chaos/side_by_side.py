@@ -5,12 +5,15 @@ What the machine does meanwhile hits both, so their difference is what the one t
 
 import asyncio
 from dataclasses import dataclass
+from random import Random
 from time import perf_counter
 
 from scripts.harness.client import Answer, Connection
 from scripts.harness.traffic import NO_ANSWER
 
 CLIENTS = 8
+# Clients that all pause for the same time go on asking in step.
+PACE = Random(1)  # noqa: S311  no secret
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,10 @@ class Pair:
 
 
 class Load:
-    """So many requests by clients who wait for each answer. Begins at once, as tasks of ``group``."""
+    """So many requests by clients who wait for each answer, and about ``pause`` seconds before the next one.
+
+    Begins at once, as tasks of ``group``.
+    """
 
     def __init__(
         self,
@@ -35,12 +41,14 @@ class Load:
         token: str,
         target: str,
         clients: int = CLIENTS,
+        pause: float = 0,
     ) -> None:
         self.pairs: list[Pair] = []
         self._ports = (on, off)
         self._token = token
         self._target = target
         self._left = requests
+        self._pause = pause
         self._changed = asyncio.Condition()
         self._clients = [group.create_task(self._client()) for _ in range(clients)]
 
@@ -62,6 +70,8 @@ class Load:
             async with self._changed:
                 self.pairs.append(pair)
                 self._changed.notify_all()
+            if self._pause:
+                await asyncio.sleep(PACE.uniform(0, 2 * self._pause))
         on.close()
         off.close()
 

@@ -46,8 +46,11 @@ class LogFormatter(logging.Formatter):
             fields |= reason_of(record, error)
         if request_id := request_id_var.get():
             fields["request_id"] = request_id
-        for name, value in record.__dict__.items():
-            if name not in STANDARD_ATTRIBUTES:
+        extra = {k: v for k, v in record.__dict__.items() if k not in STANDARD_ATTRIBUTES}
+        if OWN.isdisjoint(extra) and {*map(type, extra)} <= {str}:
+            fields |= extra
+        else:
+            for name, value in extra.items():
                 fields[free_name(name, fields)] = value
         if record.exc_info:
             fields["exception"] = rendered(record.exc_info)

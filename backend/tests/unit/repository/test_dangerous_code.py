@@ -55,6 +55,7 @@ WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "
 INVENTORY = {
     "auth/jwt.py": {"jwt"},
     "auth/password.py": {"passlib"},
+    "core/middleware/request_id.py": {"random.Random"},  # ids that must be unique and not secret
     "core/postgresql_url.py": {"ssl.get_default_verify_paths"},  # where sslrootcert=system points
     "core/rate_limit/redis.py": {"hashlib.blake2b"},  # short names of keys, no secrets
     "core/telemetry/log.py": {"random.random"},  # which records are sampled
