@@ -1,8 +1,9 @@
 """Make sure there is an environment with the locked packages, and print the path of its Python.
 
-    python3 scripts/bootstrap.py run    what the application needs
-    python3 scripts/bootstrap.py dev    that, and what tests and checks need
-    python3 scripts/bootstrap.py audit  what judges the repository, and nothing else
+    python3 scripts/bootstrap.py run    what the application needs: requirements/base.txt
+    python3 scripts/bootstrap.py dev    that, and what tests and checks need: requirements/dev.txt
+    python3 scripts/bootstrap.py audit  what locks and audits, and nothing else: requirements/audit.txt
+    python3 scripts/bootstrap.py NAME   what dev installs, and more: requirements/NAME.txt
 
 Uses the virtual environment that is active, if one is, and otherwise makes .venv. The audit tools always get
 .venv-audit: what they need must not bend what they judge. Standard library only.
@@ -28,11 +29,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = {
-    "run": REQUIREMENTS / "base.txt",
-    "dev": REQUIREMENTS / "dev.txt",
-    "audit": REQUIREMENTS / "audit.txt",
-}
+LOCKS = {"run" if path.stem == "base" else path.stem: path for path in REQUIREMENTS.glob("*.txt")}
 DESCRIBE = (
     "import importlib.util, sys, sysconfig;"
     "print(sys.implementation.cache_tag, sysconfig.get_platform(), importlib.util.find_spec('pip') is not None)"
@@ -74,7 +71,7 @@ class Description(NamedTuple):
 def main() -> None:
     lock = LOCKS.get(sys.argv[-1])
     if lock is None:
-        sys.exit("usage: bootstrap.py run|dev|audit")
+        sys.exit(f"usage: bootstrap.py {'|'.join(sorted(LOCKS))}")
     environment = choose(lock)
     if not is_ready(environment, lock):
         with alone(environment):
@@ -85,7 +82,7 @@ def main() -> None:
 
 
 def choose(lock: Path) -> Environment:
-    if lock is LOCKS["audit"]:
+    if lock is LOCKS.get("audit"):
         return Environment(ROOT / ".venv-audit", is_active=False)
     active = os.environ.get("VIRTUAL_ENV")
     return Environment(Path(active) if active else ROOT / ".venv", is_active=bool(active))
@@ -179,9 +176,15 @@ def install(environment: Environment, lock: Path) -> None:
     found = describe(environment.python)
     if found is None:
         sys.exit(f"{environment.python} does not run.")
-    # What run needs is part of what dev needs, in the same versions.
-    for each in (lock, LOCKS["run"]) if lock is LOCKS["dev"] else (lock,):
+    for each in contained(lock):
         environment.stamp(each).write_text(f"{fingerprint(each, found)}\n", encoding="utf-8")
+
+
+def contained(lock: Path) -> Iterator[Path]:
+    """The lock itself, and those whose packages it holds in the same versions."""
+    yield lock
+    if lock not in (LOCKS.get("audit"), LOCKS["run"]):
+        yield from (LOCKS[name] for name in ("run", "dev") if LOCKS[name] != lock)
 
 
 def has_everything(python: Path, lock: Path) -> bool:

@@ -33,14 +33,10 @@ from tests.fixtures.authorization import drift, leaves, violations
 from tests.fixtures.callers import Callers, send
 from tests.fixtures.fastapi_app import MakeApp
 from tests.fixtures.matrix import (
-    DOCUMENT,
     MATRIX,
     OPERATIONS,
-    SHIPPED,
-    SHOWN,
     Route,
     Row,
-    as_markdown,
     read,
 )
 from tests.fixtures.resource import Provocation, Resource, Upload
@@ -87,11 +83,6 @@ class TestMatrix:
 
     def test_every_route_has_a_row_and_every_row_a_route(self, app: FastAPI) -> None:
         assert drift(app) == []
-
-    def test_documentation_shows_it_to_the_letter(self) -> None:
-        shown = SHOWN.findall(DOCUMENT.read_text(encoding="utf-8"))
-
-        assert shown == [as_markdown(SHIPPED)], "python -m tests.fixtures.matrix mends it"
 
 
 def in_front(app: FastAPI, router: Router) -> None:

@@ -18,8 +18,8 @@ from app.core.config import PROJECT_ROOT
 from app.db.migrations import build_migration_engine
 from app.db.session import build_engine
 from app.models.user import User
-from scripts.harness.locks import waiting_sessions
-from scripts.harness.until import until
+from tests.fixtures.locks import waiting_sessions
+from tests.fixtures.until import until
 from tests.fixtures.db import alembic_config, is_postgres, migrate
 from tests.fixtures.env import make_settings
 from tests.fixtures.migrations import (

@@ -1,6 +1,7 @@
 """A real PgBouncer between: every request is served, and a migrator leaves nothing behind."""
 
 import asyncio
+import os
 import shutil
 import socket
 from collections import Counter
@@ -15,7 +16,6 @@ from httpx2 import AsyncClient
 
 from app.core.app_factory import create_app
 from app.models.user import User
-from scripts.harness.postgres import is_root
 from tests.fixtures.auth import headers_of
 from tests.fixtures.db import is_postgres
 from tests.fixtures.env import make_settings
@@ -23,7 +23,8 @@ from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.migrations import alembic_process
 
 PGBOUNCER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
-AS_NOBODY = ("-u", "nobody") if is_root() else ()  # it refuses to run as root
+# It refuses to run as root.
+AS_NOBODY = ("-u", "nobody") if hasattr(os, "getuid") and os.getuid() == 0 else ()
 ROUNDS, AT_ONCE = 10, 20
 PATIENCE = 200
 

@@ -159,12 +159,6 @@ class TestOptionsOfPostgres:
 
         assert "standby" in line
 
-    def test_every_one_has_a_row_in_operations(self) -> None:
-        root = Path(__file__).parents[4]
-        page = (root / "backend" / "docs" / "OPERATIONS.md").read_text()
-
-        assert [name for name in (*KEPT, *DROPPED, "ssl") if f"`{name}`" not in page] == []
-
 
 class TestSqlite:
     @pytest.mark.parametrize(

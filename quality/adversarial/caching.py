@@ -1,0 +1,244 @@
+"""The cache, and what others may put into it or take from it: A-62 to A-64, A-66."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.cache.redis import PREFIX, TOMBSTONE
+from app.core.resources import build_cache, build_redis
+from app.core.telemetry.base import NullTelemetry
+from app.db.session import build_engine, build_session_factory
+from app.models.user import User, user_key
+from quality.adversarial.arena import Arena, attack
+from quality.adversarial.expect import expect, must
+from quality.adversarial.held import HeldRedis
+from quality.testkit.client import Answer, message
+from quality.testkit.services import PASSWORD, Account
+
+ME = "/api/v1/users/me"
+IDLE_SECONDS = 2
+TTL_SECONDS = 1
+
+
+def path_of(account: Account) -> str:
+    return f"/api/v1/users/{account.id}"
+
+
+@asynccontextmanager
+async def redis_of(arena: Arena) -> AsyncIterator[Redis]:
+    async with Redis.from_url(arena.environment["REDIS_URL"]) as redis:
+        yield redis
+
+
+def name_of(arena: Arena, key: str) -> str:
+    """Where the cache keeps an entry."""
+    return f"{PREFIX}{arena.settings.app_env}:{key}"
+
+
+@attack(
+    "A-62", "a stranger asks for what an admin has warmed", "403, and nothing is read", modules=True
+)
+async def warm_for_a_stranger(arena: Arena) -> None:
+    victim = await arena.account()
+    name = name_of(arena, user_key(victim.id))
+    async with redis_of(arena) as redis:
+        for who, token, status in (("a stranger", arena.bob.token, 403), ("nobody", "", 401)):
+            with arena.variant(who):
+                expect(await arena.get(path_of(victim), arena.admin.token), 200)
+                must(await redis.exists(name) == 1, "the entry is not warm")
+                await asyncio.sleep(IDLE_SECONDS + 0.1)
+                answer = await arena.get(path_of(victim), token)
+                expect(answer, status)
+                must(victim.email.encode() not in answer.body, "the answer shows the account")
+                idle = await redis.object("IDLETIME", name)
+                must(idle >= IDLE_SECONDS, "the entry was read")
+        with arena.variant("the admin again, whose read does show"):
+            expect(await arena.get(path_of(victim), arena.admin.token), 200)
+            must(await redis.object("IDLETIME", name) < IDLE_SECONDS, "the entry was not read")
+
+
+Change = Callable[[AsyncSession, User], Awaitable[None]]
+
+
+async def deactivate(session: AsyncSession, user: User) -> None:
+    user.is_active = False
+
+
+async def rename(session: AsyncSession, user: User) -> None:
+    user.email = f"renamed-{user.email}"
+
+
+async def demote(session: AsyncSession, user: User) -> None:
+    user.is_superuser = False
+
+
+async def delete(session: AsyncSession, user: User) -> None:
+    await session.delete(user)
+
+
+async def commit(arena: Arena, account: Account, change: Change) -> None:
+    """Change an account as a script does that knows the cache."""
+    engine, redis = build_engine(arena.settings), build_redis(arena.settings, NullTelemetry())
+    forget = build_cache(arena.settings, redis).delete
+    async with build_session_factory(engine, forget).begin() as session:
+        await change(session, await session.get_one(User, account.id))
+    if redis is not None and engine is not None:
+        await redis.aclose()
+        await engine.dispose()
+
+
+async def warm(account: Account, *servers: Arena) -> None:
+    """Have everything cached of the account."""
+    for server in servers:
+        expect(await server.get(ME, account.token), 200)
+        expect(await server.get(path_of(account), server.admin.token), 200)
+
+
+@attack(
+    "A-63",
+    "an account changes while two servers have it cached",
+    "the new state on the next read; past the application, within the TTL",
+    modules=True,
+)
+async def stale_account(arena: Arena) -> None:
+    async with arena.another() as other:
+        for change in (deactivate, rename, demote, delete):
+            account = await arena.account(is_superuser=True)
+            await warm(account, arena, other)
+            await commit(arena, account, change)
+            for name, server in {"one": arena, "other": other}.items():
+                with arena.variant(f"{change.__name__}, on the {name} server"):
+                    await judge_new_state(server, account, change)
+    lives = {"CACHE_DEFAULT_TTL_SECONDS": "1", "AUTH_USER_CACHE_TTL_SECONDS": "1"}
+    async with arena.another(**lives) as one, arena.another(**lives) as two:
+        for statement in ("UPDATE users SET is_active = false", "DELETE FROM users"):
+            account = await arena.account(is_superuser=True)
+            await warm(account, one, two)
+            async with arena.database() as database:
+                await database.execute(f"{statement} WHERE id = $1", account.id)
+            await asyncio.sleep(TTL_SECONDS)
+            change = delete if statement.startswith("DELETE") else deactivate
+            for name, server in {"one": one, "other": two}.items():
+                with arena.variant(f"{change.__name__} past the application, on the {name} server"):
+                    await judge_new_state(server, account, change)
+
+
+async def judge_new_state(server: Arena, account: Account, change: Change) -> None:
+    own = await server.get(ME, account.token)
+    other = await server.get(path_of(server.bob), account.token)
+    shown = await server.get(path_of(account), server.admin.token)
+    expect(own, 200 if change in {rename, demote} else 401)
+    expect(other, 200 if change is rename else 403 if change is demote else 401)
+    expect(shown, 404 if change is delete else 200)
+    if change is rename:
+        must(own.json()["email"] == f"renamed-{account.email}", "the old name")
+        must(shown.json()["email"] == f"renamed-{account.email}", "the old name for the admin")
+    if change is deactivate:
+        must(shown.json()["is_active"] is False, "still active for the admin")
+
+
+@attack(
+    "A-64",
+    "a reader stores what a writer has changed meanwhile",
+    "the next read is fresh",
+    modules=True,
+)
+async def late_fill(arena: Arena) -> None:
+    held = HeldRedis(arena.environment["REDIS_URL"])
+    await held.forward()
+    try:
+        async with arena.another(REDIS_URL=held.url) as slow:
+            for change in (deactivate, rename, delete):
+                with arena.variant(f"{change.__name__} before the reader stores"):
+                    await fill_late(held, arena, slow, change)
+    finally:
+        await held.refuse()
+
+
+async def fill_late(held: HeldRedis, arena: Arena, slow: Arena, change: Change) -> None:
+    """A reader has read, a writer commits and forgets the entry, and only then the reader stores what it has read."""
+    account = await arena.account(is_superuser=True)
+    name = name_of(arena, user_key(account.id))
+    held.hold(name)
+    reader = asyncio.create_task(slow.get(path_of(account), slow.admin.token))
+    await held.caught()
+    await commit(arena, account, change)
+    await held.release()
+    early = await reader
+    expect(early, 200)
+    must(early.json()["email"] == account.email, "the reader was not early enough")
+    async with redis_of(arena) as redis:
+        must(await redis.get(name) == TOMBSTONE, "the old state was stored")
+    for server in (arena, slow):
+        await judge_new_state(server, account, change)
+
+
+PRIVATE = ("/auth/me", "/users/me", ME)
+DECEPTIVE = (
+    "{}/x.css",
+    "{}.css",
+    "{};x.css",
+    "{}%2fx.css",
+    "{}%00.css",
+    "{}%3fx.css",
+    "{}/..%2fx.css",
+    "{}?x.css",
+    "{}#x.css",
+)
+
+
+@attack(
+    "A-66",
+    "what is private, behind a cache that others share",
+    "no-store, and never mixed",
+    modules=True,
+)
+async def shared_cache(arena: Arena) -> None:
+    paths = (*PRIVATE, path_of(arena.alice), path_of(arena.alice).removeprefix("/api/v1"))
+    for path in paths:
+        for method in ("GET", "HEAD"):
+            for who, token in {
+                "owner": arena.alice.token,
+                "another": arena.bob.token,
+                "nobody": "",
+            }.items():
+                with arena.variant(f"{method} {path:.20} {who}"):
+                    must_not_be_stored(await arena.request(method, path, token=token))
+        for name, value in {
+            "If-None-Match": "*",
+            "If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
+        }.items():
+            with arena.variant(f"{path:.20} {name}"):
+                answer = await arena.get(path, arena.alice.token, [(name, value)])
+                expect(answer, 200)
+                must_not_be_stored(answer)
+    with arena.variant("a login"):
+        answer = await arena.login(arena.alice.email, PASSWORD)
+        expect(answer, 200)
+        must_not_be_stored(answer)
+    for path in PRIVATE:
+        for form in DECEPTIVE:
+            deceptive = form.format(path)
+            with arena.variant(deceptive):
+                must_not_be_stored(await arena.get(deceptive, arena.alice.token))
+        with arena.variant(f"two callers in turn on one connection: {path}"):
+            await in_turn(arena, path)
+
+
+def must_not_be_stored(answer: Answer) -> None:
+    must(answer.header("cache-control") == "no-store", f"{answer.header('cache-control')}")
+    for name in ("etag", "last-modified", "expires", "age"):
+        must(answer.header(name) is None, f"{name}: {answer.header(name)}")
+
+
+async def in_turn(arena: Arena, path: str) -> None:
+    """As a proxy sends them that keeps a connection to us: all at once, the answers in the same order."""
+    connection, callers = arena.connect(), [arena.alice, arena.bob] * 10
+    await connection.send(b"".join(message("GET", path, token=caller.token) for caller in callers))
+    for caller in callers:
+        answer = await connection.answer()
+        expect(answer, 200)
+        must(answer.json()["id"] == str(caller.id), "somebody else's data")

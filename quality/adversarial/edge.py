@@ -1,0 +1,171 @@
+"""The HTTP message itself: framing, methods, headers that cost: A-51, A-58, A-60."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
+
+from quality.adversarial.arena import Arena, attack
+from quality.adversarial.expect import expect, expect_no_http, must
+from quality.testkit.client import Answer, message, read_answer
+from quality.testkit.server import HOST
+
+ME = "/api/v1/users/me"
+USERS = "/api/v1/users"
+STYLE = "/docs/assets/swagger-ui.css"
+HANG_UP_SECONDS = 5
+AT_ONCE_SECONDS = 0.05
+ID = "X-Request-ID"
+
+HOST_LINE = f"Host: {HOST}\r\n".encode()
+GET = b"GET /health HTTP/1.1\r\n"
+POST = b"POST /users HTTP/1.1\r\n" + HOST_LINE
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
+NO_HTTP = {
+    "length, then chunks": POST
+    + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks, then length": CHUNKED + b"Content-Length: 4\r\n\r\n0\r\n\r\n",
+    "two lengths": POST + b"Content-Length: 0\r\nContent-Length: 44\r\n\r\n",
+    "two equal lengths": POST + b"Content-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "a list of lengths": POST + b"Content-Length: 0, 0\r\n\r\n",
+    "a negative length": POST + b"Content-Length: -1\r\n\r\n",
+    "a signed length": POST + b"Content-Length: +0\r\n\r\n",
+    "a hexadecimal length": POST + b"Content-Length: 0x0\r\n\r\n",
+    "xchunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked, identity": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "chunked twice": CHUNKED + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a space before the colon": POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "a vertical tab before chunked": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "a folded header": GET + HOST_LINE + b"X-A: 1\r\n 2\r\n\r\n",
+    "a folded length": POST + b"Content-Length:\r\n 0\r\n\r\n",
+    "bare line feeds": GET.replace(b"\r", b"") + HOST_LINE.replace(b"\r", b"") + b"\n",
+    "a bare carriage return": GET + HOST_LINE + b"X-A: 1\r2\r\n\r\n",
+    "a chunk size that is none": CHUNKED + b"\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "a negative chunk size": CHUNKED + b"\r\n-1\r\n\r\n0\r\n\r\n",
+    "a chunk size beyond 64 bit": CHUNKED + b"\r\n" + b"f" * 17 + b"\r\n{}\r\n0\r\n\r\n",
+    "a chunk size ended by a line feed": CHUNKED + b"\r\n0\n\n",
+    "a chunk that is longer than it says": CHUNKED + b"\r\n1\r\n{}\r\n0\r\n\r\n",
+    "HTTP/9.9": b"GET /health HTTP/9.9\r\n" + HOST_LINE + b"\r\n",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+}
+TWO_READINGS = {
+    "two Host": GET + HOST_LINE + HOST_LINE + b"\r\n",
+    "two different Host": GET + HOST_LINE + b"Host: evil.example\r\n\r\n",
+    "no Host": GET + b"\r\n",
+}
+
+
+@attack("A-51", "two readings of one message: length and chunks, folds, Host", "400, then closed")
+async def request_smuggling(arena: Arena) -> None:
+    for name, raw in NO_HTTP.items():
+        with arena.variant(name):
+            expect_no_http(await last_answer(arena, raw))
+    for name, raw in TWO_READINGS.items():
+        with arena.variant(name):
+            expect(await last_answer(arena, raw), 400)
+
+
+async def last_answer(arena: Arena, raw: bytes) -> Answer:
+    """The one answer to these bytes and a request behind them, after which the server must have hung up."""
+    stowaway = f"stowaway-{arena.tally.variants}"
+    behind = message("GET", "/health", [(ID, stowaway)])
+    stream, writer = await arena.connect().open()
+    writer.write(raw + behind)
+    async with asyncio.timeout(HANG_UP_SECONDS):
+        said = await stream.read(-1)
+    reader = asyncio.StreamReader()
+    reader.feed_data(said)
+    reader.feed_eof()
+    answer = await read_answer(reader, 0)
+    must(await reader.read() == b"", "more than one answer")
+    await arena.settled()
+    must(stowaway not in arena.server.text, "the request behind it was served")
+    return answer
+
+
+READABLE = {"GET", "HEAD"}
+ALLOWED = {
+    "/health": READABLE,
+    "/auth/me": READABLE,
+    "/auth/login": {"POST"},
+    "/api/v1/health/ready": READABLE,
+    USERS: {"POST"},
+    ME: READABLE,
+}
+KNOWN = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "PURGE")
+UNKNOWN = ("FOO", "get", "Get", "HEAD2", "", "G\tET", "GET,HEAD", "\x00GET")
+
+
+@attack(
+    "A-58",
+    "methods: HEAD, OPTIONS, TRACE, CONNECT, others, lower case",
+    "405 with all of Allow, or 400",
+)
+async def methods(arena: Arena) -> None:
+    for path, allowed in ALLOWED.items():
+        for method in sorted(set(KNOWN) - allowed):
+            with arena.variant(f"{method} {path}"):
+                answer = await arena.request(method, path, [("X-Secret", arena.marker)])
+                expect(answer, 405, head=method == "HEAD")
+                sent = (answer.header("allow") or "").split(", ")
+                must(set(sent) == allowed and len(sent) == len(allowed), f"Allow: {sent}")
+        if "HEAD" in allowed:
+            with arena.variant(f"HEAD {path} says what GET says"):
+                await same_without_body(arena, path)
+    for target in (f"{HOST}:80", "evil.example:443", "/health", "*"):
+        with arena.variant(f"CONNECT {target}"):
+            answer = await arena.send(message("CONNECT", target))
+            must(answer.status in {400, 404, 405}, f"{answer.status}")
+    for method in UNKNOWN:
+        with arena.variant(f"{method!a}"):
+            expect_no_http(await arena.send(message(method, "/health")))
+
+
+async def same_without_body(arena: Arena, path: str) -> None:
+    """Status and headers are those of GET, and the next answer begins where the head ends."""
+    connection = arena.connect(arena.alice.token)
+    pair = [(ID, "same")]
+    got = await connection.request("GET", path, pair)
+    head = await connection.request("HEAD", path, pair)
+    again = await connection.request("GET", path, pair)
+    must(head.status == got.status == again.status == HTTPStatus.OK, f"{head.status}")
+    must(without_date(head) == without_date(got), f"HEAD {head.headers}, GET {got.headers}")
+
+
+def without_date(answer: Answer) -> list[tuple[str, str]]:
+    return [pair for pair in answer.headers if pair[0] != "date"]
+
+
+@attack(
+    "A-60", "thousands of ranges, validators and types in one request", "all of it at once, or 431"
+)
+async def expensive_headers(arena: Arena) -> None:
+    whole = (await arena.get(STYLE)).body
+    ranges = ",".join(f"{number}-{number}" for number in range(1_500))
+    tags = ",".join(f'"{number}"' for number in range(1_500))
+    types = ",".join(f"a{number}/b;q=0.{number}" for number in range(900))
+    for name, value in {
+        "Range": f"bytes={ranges}",
+        "Range, overlapping": "bytes=" + ",".join(["0-"] * 4_000),
+        "Range, beyond the end": "bytes=999999999-",
+        "Range, backwards": "bytes=5-2,-0,--,9" + "9" * 5_000,
+        "If-None-Match": tags,
+        "If-Match": tags,
+        "If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
+        "Accept": types,
+        "Accept-Encoding": types,
+        "Accept-Language": "*;q=" + "0" * 10_000,
+        "Cookie": ";".join(f"a{number}=b" for number in range(1_500)),
+    }.items():
+        header = name.partition(",")[0]
+        with arena.variant(name):
+            answer = await arena.within(AT_ONCE_SECONDS, asking(arena, header, value))
+            expect(answer, 200)
+            must(answer.body == whole, "not the whole asset")
+        with arena.variant(f"{name}, 64 kB"):
+            large = f"{value}," * (64_000 // len(value) + 1)
+            expect(await arena.within(AT_ONCE_SECONDS, asking(arena, header, large)), 431)
+
+
+def asking(arena: Arena, header: str, value: str) -> Callable[[], Awaitable[Answer]]:
+    return partial(arena.get, STYLE, headers=[(header, value)])

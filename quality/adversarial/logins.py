@@ -1,0 +1,180 @@
+"""Login: what its time tells, how its form is read, which stored hashes it survives: A-21, A-30, A-34."""
+
+import gzip
+import json
+from urllib.parse import urlencode
+from uuid import uuid4
+
+from app.auth.password import hash_password
+from quality.adversarial.arena import FORM, JSON, Arena, attack, somebody
+from quality.adversarial.expect import expect, expect_challenge, must
+from quality.adversarial.timing import ROUNDS, TRIES, Try, must_take_as_long
+from quality.testkit.client import Answer
+from quality.testkit.services import PASSWORD, create_accounts
+
+LOGIN = "/auth/login"
+FORM_TYPE = FORM[1]
+
+
+@attack(
+    "A-21",
+    "failed login: unknown, known, inactive account, older or malformed hash",
+    "the same 401 after the same time",
+)
+async def timing(arena: Arena) -> None:
+    """Every try of a measurement is about another account: who guesses twice at one may be told something else."""
+    hashes = {
+        "wrong password": hash_password("another", rounds=ROUNDS),
+        "wrong password, a long one is stored": hash_password("another" * 11, rounds=ROUNDS),
+        "older hash": hash_password("another", rounds=ROUNDS - 4),
+        "malformed hash": "neither bcrypt nor anything",
+        "inactive, right password": hash_password(PASSWORD, rounds=ROUNDS),
+    }
+    addresses = {
+        kind: await accounts_with(arena, hashed, is_active="inactive" not in kind)
+        for kind, hashed in hashes.items()
+    }
+    addresses["unknown address"] = [f"{uuid4().hex}@nobody.example" for _ in range(TRIES)]
+    addresses["no address"] = ["nobody"] * TRIES
+    async with arena.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
+        kinds = {kind: guesses(other, those) for kind, those in addresses.items()}
+        await must_take_as_long(arena, kinds, "unknown address")
+
+
+def guesses(arena: Arena, addresses: list[str]) -> Try:
+    """Logins that fail with one and the same answer, each with the next address."""
+
+    async def guess(number: int) -> Answer:
+        answer = await arena.login(addresses[number], PASSWORD)
+        expect_failure(answer)
+        return answer
+
+    return guess
+
+
+def expect_failure(answer: Answer) -> None:
+    """The one answer to every failed login."""
+    expect_challenge(answer, "Bearer")
+    error = answer.json()["error"]
+    told = (error["message"], error["details"])
+    must(told == ("Wrong e-mail address or password", {}), f"the answer tells {told}")
+
+
+async def accounts_with(
+    arena: Arena, hashed: str, count: int = TRIES, *, is_active: bool = True
+) -> list[str]:
+    """The addresses of so many new accounts with this hash in their rows."""
+    addresses = [somebody() for _ in range(count)]
+    await create_accounts(arena.database_url, *addresses, is_active=is_active)
+    async with arena.database() as database:
+        await database.execute(
+            "UPDATE users SET hashed_password = $1 WHERE email = ANY($2)", hashed, addresses
+        )
+    return addresses
+
+
+@attack(
+    "A-30",
+    "login as JSON, multipart, file, 1 500 fields, bogus charset, other grant",
+    "type: 415; not readable: 400; values: 422",
+)
+async def form(arena: Arena) -> None:
+    account = await arena.account()
+    good = {"username": account.email, "password": PASSWORD}
+    plain = urlencode(good)
+    expect(await arena.login(**good), 200)
+    await refuse_types(arena, plain, good)
+    bodies = {
+        "1 500 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(1_500))}", 413),
+        "150 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(150))}", 400),
+        "8 000 ampersands": ("&" * 8_000, 400),
+        "user name twice": (f"{plain}&username=x", 400),
+        "password twice, the same": (f"{plain}&{urlencode({'password': PASSWORD})}", 400),
+        "bytes beyond ASCII": (f"{plain}\udcff", 400),
+        "invalid UTF-8": (f"{plain}&scope=%ff", 400),
+        "overlong NUL": (f"{plain}&scope=%c0%80", 400),
+        "surrogate": (f"{plain}&scope=%ed%a0%80", 400),
+        "another grant": (f"{plain}&grant_type=x", 422),
+        "refresh": (f"{plain}&grant_type=refresh_token", 422),
+        "unknown field": (f"{plain}&is_superuser=1", 200),
+        "unknown field twice": (f"{plain}&audience=1&audience=1", 400),
+        "NUL": (f"{plain}&scope=%00", 422),
+        "empty strings": ("username=&password=", 422),
+        "no password": (urlencode({"username": account.email}), 422),
+        "nothing": ("", 422),
+        "JSON under this type": (json.dumps(good), 422),
+        "user name of 1 000 letters": (f"username={'a' * 1_000}&password=x", 422),
+        "client of 2 000 letters": (f"{plain}&client_id={'x' * 2_000}", 422),
+    }
+    for name, (body, status) in bodies.items():
+        with arena.variant(name):
+            raw = body.encode("utf-8", "surrogateescape")
+            expect(await arena.request("POST", LOGIN, [FORM], raw), status)
+    with arena.variant("in the URL"):
+        expect(await arena.request("POST", f"{LOGIN}?{plain}&note={arena.marker}"), 422)
+
+
+async def refuse_types(arena: Arena, plain: str, good: dict[str, str]) -> None:
+    """Anything but a plain form in UTF-8 is 415, though the credentials are right."""
+    part = 'Content-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
+    fields = [part.format("username", "", good["username"]), part.format("password", "", PASSWORD)]
+    file = [fields[0], part.format("password", '; filename="p.txt"', PASSWORD)]
+    multipart = [("Content-Type", "multipart/form-data; boundary=x")]
+    raw = plain.encode()
+    cases = {
+        "JSON": ([JSON], json.dumps(good).encode()),
+        "multipart": (multipart, parts(fields)),
+        "file as password": (multipart, parts(file)),
+        "multipart without boundary": ([("Content-Type", "multipart/form-data")], parts(fields)),
+        "no type": ([], raw),
+        "empty type": ([("Content-Type", "")], raw),
+        "text": ([("Content-Type", "text/plain")], raw),
+        "gzip": ([FORM, ("Content-Encoding", "gzip")], gzip.compress(raw)),
+        "brotli, it says": ([FORM, ("Content-Encoding", "br")], raw),
+    }
+    for charset in ("latin-1", "utf-16", "utf-7", "bogus"):
+        cases[charset] = ([("Content-Type", f"{FORM_TYPE}; charset={charset}")], raw)
+    for name, (headers, body) in cases.items():
+        with arena.variant(name):
+            expect(await arena.request("POST", LOGIN, headers, body), 415)
+
+
+def parts(contents: list[str]) -> bytes:
+    """A multipart body with the boundary x."""
+    return ("--x\r\n" + "--x\r\n".join(contents) + "--x--\r\n").encode()
+
+
+@attack(
+    "A-34",
+    "stored hash that is empty, cut, plain text, of an unknown scheme",
+    "the 401 of every failed login, and a warning in the log",
+)
+async def malformed_hash(arena: Arena) -> None:
+    good, long = hash_password(PASSWORD, rounds=4), hash_password(PASSWORD * 3, rounds=4)
+    hashes = {
+        "empty": "",
+        "space": " ",
+        "the password itself": PASSWORD,
+        "cut": good[:-1],
+        "one letter more": f"{good}x",
+        "no digest": "$2b$04$",
+        "no salt": "$2b$",
+        "impossible cost": "$2b$99" + good[6:],
+        "no number as cost": "$2b$xx" + good[6:],
+        "letter outside the alphabet": f"{good[:-1]}!",
+        "not ASCII": f"{good[:-1]}é",
+        "Argon2": "$argon2id$v=19$m=65536,t=3,p=4$abc$def",
+        "MD5": "5f4dcc3b5aa765d61d8327deb882cf99",
+        "long, cut": long[:-1],
+        "long, without digest": long.rpartition("$")[0],
+        "long, another version": long.replace("v=2", "v=9"),
+        "format string": "%s%n{0.__class__}",
+    }
+    for name, hashed in hashes.items():
+        with arena.variant(name):
+            [email] = await accounts_with(arena, hashed, 1)
+            before = len(arena.server.events("a stored password hash is malformed"))
+            expect_failure(await arena.login(email, PASSWORD))
+            await arena.settled()
+            after = len(arena.server.events("a stored password hash is malformed"))
+            must(after == before + 1, f"{after - before} warnings")

@@ -1,0 +1,209 @@
+"""Who may have an account, and what must not be told about it: A-26 to A-29, A-31, A-35."""
+
+import asyncio
+import json
+from http import HTTPStatus
+from uuid import uuid4
+
+from quality.adversarial.arena import JSON, Arena, attack, somebody
+from quality.adversarial.expect import expect, expect_problem, must
+from quality.adversarial.timing import ROUNDS, TRIES, must_take_as_long
+from quality.testkit.client import Answer
+from quality.testkit.services import PASSWORD, create_accounts
+
+USERS = "/api/v1/users"
+
+# Of a name: what is no address, or is not the one that it looks like.
+NO_ADDRESSES = {
+    "Kelvin sign": "\u212a{}@example.com",
+    "fullwidth a": "\uff41{}@example.com",
+    "fullwidth at": "{}\uff20example.com",
+    "dotless i": "\u0131{}@example.com",
+    "Cyrillic a": "\u0430{}@example.com",
+    "zero-width space": "{}\u200b@example.com",
+    "soft hyphen": "{}\u00ad@example.com",
+    "right-to-left override": "\u202e{}@example.com",
+    "display name": "Bob <{}@example.com>",
+    "comment": "{}(x)@example.com",
+    "quoted": '"{} x"@example.com',
+    "trailing dot": "{}@example.com.",
+    "two at signs": "{}@x@example.com",
+    "two addresses": "{0}@example.com,x{0}@example.com",
+    "tabs around": "\t{}@example.com\t",
+    "space inside": "{} x@example.com",
+    "IP address": "{}@[127.0.0.1]",
+    "no domain": "{}@",
+    "local": "{}@localhost",
+    "a local part of 243": "a" * 243 + "@example.com",
+    "300 letters": "a" * 288 + "@example.com",
+    "1 000 labels": "{}@" + "a." * 1_000 + "com",
+}
+
+# Each is refused; in place of MARKER stands what must be seen nowhere.
+SECRET_JSON = {
+    '{"email": "TAKEN", "password": "MARKER"}': 409,
+    '{"email": "lin", "password": "MARKER"}': 422,
+    '{"email": "MARKER", "password": "MARKER"}': 422,
+    '{"email": "MARKER@MARKER", "password": "MARKER"}': 422,
+    '{"email": NaN, "password": "MARKER"}': 400,
+    '{"password": "MARKER"}': 422,
+    '{"email": "lin@example.com", "password": ["MARKER"]}': 422,
+    '{"email": "lin@example.com", "password": {"a": "MARKER"}}': 422,
+    '{"email": "lin@example.com", "password": "MARKER\\u0000"}': 422,
+    '{"email": "lin@example.com", "password": "MARKER\\ud800"}': 422,
+    '{"email": "lin@example.com", "password": "MARKERMARKERMARKERMARKER"}': 422,
+    '{"email": "lin@example.com", "password": "MARKER", "role": "MARKER"}': 422,
+    '{"email": "lin@example.com", "password": "MARKER", "password": "MARKER"}': 400,
+    '{"password": "MARKER", ': 400,
+    '{"password": MARKER}': 400,
+    '"MARKER"': 422,
+    '["MARKER"]': 422,
+    "MARKER": 400,
+}
+SECRET_FORMS = {
+    "username=TAKEN&password=MARKER": 401,
+    "username=MARKER&password=MARKER": 401,
+    "password=MARKER": 422,
+    "username=a%00&password=MARKER": 422,
+    "username=a&password=MARKER&grant_type=MARKER": 422,
+    "username=a&password=MARKER&client_secret=MARKER%00": 422,
+    "username=a&password=MARKER&x=MARKER": 401,  # RFC 6749, section 3.2: what is not known is ignored
+    "username=a&password=MARKER%ff": 400,
+    "username=a&password=MARKER&password=MARKER": 400,
+    "username=a&password=MARKER" + "&x" * 200: 400,
+}
+
+
+@attack(
+    "A-26",
+    "e-mail in other case, IDN, look-alikes, display name, too long, with a tag",
+    "the same mailbox: 409; a tag: 201; the rest: 422",
+)
+async def spelling_of_the_address(arena: Arena) -> None:
+    name = f"a{uuid4().hex}"
+    same = {
+        f"{name}@example.com": [f"{name.upper()}@EXAMPLE.COM", f"{name}@Example.com", f" {name}@example.com "],
+        f"{name}@bücher.de": [f"{name}@xn--bcher-kva.de", f"{name}@XN--BCHER-KVA.DE", f"{name}@BÜCHER.de",
+                              f"{name}@bu\u0308cher.de"],
+    }  # fmt: skip
+    for first, spellings in same.items():
+        expect(await arena.register(first, PASSWORD), 201)
+        for spelling in spellings:
+            with arena.variant(ascii(spelling[-20:])):
+                expect(await arena.register(spelling, PASSWORD), 409)
+                expect(await arena.login(spelling, PASSWORD), 200)
+    with arena.variant("tag"):
+        expect(await arena.register(f"{name}+tag@example.com", PASSWORD), 201)
+    for kind, pattern in NO_ADDRESSES.items():
+        with arena.variant(kind):
+            expect_problem(await arena.register(pattern.format(name), PASSWORD), "email")
+
+
+@attack(
+    "A-27", "time of registering an address that is new or taken", "201 or 409, as long", slow=True
+)
+async def enumeration(arena: Arena) -> None:
+    """That 409 tells is an accepted limit; that its time told would be another one."""
+    taken = [somebody() for _ in range(TRIES)]
+    await create_accounts(arena.database_url, *taken)
+    async with arena.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
+
+        async def new(number: int) -> Answer:
+            answer = await other.register(somebody(), PASSWORD)
+            expect(answer, 201)
+            return answer
+
+        async def again(number: int) -> Answer:
+            answer = await other.register(taken[number], PASSWORD)
+            expect(answer, 409)
+            return answer
+
+        await must_take_as_long(arena, {"new": new, "taken": again}, "new")
+
+
+@attack(
+    "A-28",
+    "8 and 50 parallel requests for one address",
+    "one 201, the others 409, or 503 where too many hash",
+)
+async def race_for_an_address(arena: Arena) -> None:
+    for count in (8, 50):
+        with arena.variant(f"{count} at once"):
+            email = somebody()
+            connections = [arena.connect() for _ in range(count)]
+            for connection in connections:
+                await connection.open()
+            body = {"email": email, "password": PASSWORD}
+            answers = await asyncio.gather(*(c.post_json(USERS, body) for c in connections))
+            for answer in answers:
+                expect(answer, 201, 409, 503)
+            created = [answer for answer in answers if answer.status == HTTPStatus.CREATED]
+            must(len(created) == 1, f"{len(created)} were created")
+            async with arena.database() as database:
+                rows = await database.fetchval("SELECT count(*) FROM users WHERE email = $1", email)
+            must(rows == 1, f"{rows} rows")
+
+
+@attack("A-29", "fields that are not for clients: is_superuser, id, role, nested", "422, no row")
+async def mass_assignment(arena: Arena) -> None:
+    extras = {
+        "is_superuser": True,
+        "is_active": False,
+        "id": str(arena.admin.id),
+        "role": "admin",
+        "roles": ["admin"],
+        "hashed_password": "$2b$04$" + "." * 53,
+        "password_hash": "x",
+        "created_at": "2000-01-01T00:00:00Z",
+        "__class__": {"__init__": {"__globals__": {}}},
+        "__proto__": {"is_superuser": True},
+        "constructor": {"prototype": {"is_superuser": True}},
+        "user": {"is_superuser": True},
+        "Email": "other@example.com",
+        "email[]": "other@example.com",
+        "": 1,
+    }
+    for name, value in extras.items():
+        with arena.variant(name or "empty name"):
+            email = somebody()
+            body = {"email": email, "password": PASSWORD, name: value}
+            expect_problem(await arena.post_json(USERS, body), name)
+            await must_not_exist(arena, email)
+
+
+async def must_not_exist(arena: Arena, email: str) -> None:
+    async with arena.database() as database:
+        row = await database.fetchrow("SELECT * FROM users WHERE email = $1", email)
+    must(row is None, "there is a row")
+
+
+@attack("A-31", "null and values of another type for fields that are required", "422")
+async def null_for_a_field(arena: Arena) -> None:
+    values: tuple[object, ...] = (None, 12345678, True, 1.5, [], ["x@example.com"], {}, {"a": "b"})
+    for name in ("email", "password"):
+        for value in values:
+            with arena.variant(f"{name} is {value!r}"):
+                body = {"email": somebody(), "password": PASSWORD, name: value}
+                expect_problem(await arena.post_json(USERS, body), name)
+    for method in ("PATCH", "PUT"):
+        with arena.variant(f"no {method} yet"):
+            target, token = f"{USERS}/{arena.alice.id}", arena.alice.token
+            answer = await arena.request(method, target, [JSON], b'{"email": null}', token)
+            expect(answer, 405)
+
+
+@attack("A-35", "a secret in a body that is refused", "4xx, the secret nowhere")
+async def secret_in_a_refused_body(arena: Arena) -> None:
+    """That the marker is in no answer and no log is looked for after every attack."""
+    secret, taken = arena.marker, arena.alice.email
+    for pattern, status in SECRET_JSON.items():
+        with arena.variant(pattern):
+            body = pattern.replace("MARKER", secret).replace("TAKEN", taken)
+            expect(await arena.post_json(USERS, body.encode()), status)
+    for pattern, status in SECRET_FORMS.items():
+        with arena.variant(pattern[:60]):
+            form = pattern.replace("MARKER", secret).replace("TAKEN", taken)
+            expect(await arena.login_raw(form), status)
+    with arena.variant("another content type"):
+        raw = json.dumps({"email": somebody(), "password": secret}).encode()
+        expect(await arena.request("POST", USERS, [("Content-Type", "text/plain")], raw), 415)

@@ -1,0 +1,157 @@
+"""Request ids: forged ones, and whether every answer has one: A-52, A-53."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+from quality.adversarial.arena import JSON, Arena, attack
+from quality.adversarial.counting import own_count
+from quality.adversarial.expect import expect, expect_no_http, must
+from quality.testkit.client import Answer
+from quality.testkit.server import HOST, free_port
+from quality.testkit.services import PASSWORD
+
+ME = "/api/v1/users/me"
+USERS = "/api/v1/users"
+ID = "X-Request-ID"
+TEXT = ("Content-Type", "text/plain")
+ORIGIN = "https://app.example.com"
+HEAD = f"GET /health HTTP/1.1\r\nHost: {HOST}\r\n".encode()
+
+REPLACED = {
+    "empty": b"",
+    "spaces": b"   ",
+    "a tab": b"a\tb",
+    "a quote and a field": b'","level":"fatal',
+    "a backslash": b"a\\u000ab",
+    "0x80": b"a\x80b",
+    "0x9b, an escape in one byte": b"a\x9b31mb",
+    "0xff": b"a\xffb",
+    "UTF-8": "é\u2028".encode(),
+    "129 characters": b"x" * 129,
+}
+CONTROLS = {
+    "ESC": b"a\x1b[31m",
+    "BEL": b"a\x07",
+    "NUL": b"a\0",
+    "DEL": b"a\x7f",
+    "a bare CR": b"a\rb",
+}
+ECHOED = ("a", "two words", "<b>{0.__class__}%s%n</b>", "x" * 128)
+
+
+@attack("A-52", "request ids that forge a log line or a header", "a new id, or 400")
+async def forged_request_id(arena: Arena) -> None:
+    for name, value in REPLACED.items():
+        with arena.variant(name):
+            await replaced(arena, value)
+    for name, values in {
+        "two": (b"a", b"b"),
+        "two equal": (b"a", b"a"),
+        "one empty": (b"", b"b"),
+    }.items():
+        with arena.variant(name):
+            await replaced(arena, *values)
+    for name, value in CONTROLS.items():
+        with arena.variant(name):
+            expect_no_http(await arena.send(with_ids(value)))
+    with arena.variant("a folded line"):
+        expect_no_http(await arena.send(with_ids(b"a\r\n b")))
+    with arena.variant("100 kB"):
+        answer = await arena.send(with_ids(b"x" * 100_000))
+        expect(answer, 431)
+        is_new(answer)
+    with arena.variant("a line break and a header"):
+        answer = await arena.send(with_ids(b"a\r\nX-Injected: yes"))
+        expect(answer, 200)
+        must(answer.header("x-injected") is None, "the header came back")
+    for good in ECHOED:
+        with arena.variant(f"good: {good:.20}"):
+            answer = await arena.send(with_ids(good.encode()))
+            must(answer.header(ID.lower()) == good, "a good id was replaced")
+
+
+def with_ids(*values: bytes) -> bytes:
+    lines = b"".join(ID.encode() + b": " + value + b"\r\n" for value in values)
+    return HEAD + lines + b"\r\n"
+
+
+async def replaced(arena: Arena, *values: bytes) -> None:
+    """A new id, and under it exactly one line in the log."""
+    answer = await arena.send(with_ids(*values))
+    expect(answer, 200)
+    request_id = is_new(answer)
+    await arena.settled()
+    lines = [line for line in arena.server.records() if line.get("request_id") == request_id]
+    must([line["level"] for line in lines] == ["INFO"], f"in the log: {lines}")
+
+
+def is_new(answer: Answer) -> str:
+    request_id = answer.header(ID.lower()) or ""
+    must(str(UUID(request_id)) == request_id, f"no new id: {request_id}")
+    return request_id
+
+
+@attack(
+    "A-53", "every status without an id and with one", "the id in header and body", modules=True
+)
+async def request_id_everywhere(arena: Arena) -> None:
+    token, other = arena.alice.token, f"{USERS}/{arena.bob.id}"
+    taken = b'{"email": "%s", "password": "%s"}' % (arena.bob.email.encode(), PASSWORD.encode())
+    await with_and_without(arena, 200, "GET", "/health")
+    await with_and_without(arena, 200, "HEAD", "/health")
+    await with_and_without(arena, 400, "POST", USERS, headers=[JSON], body=b"{")
+    await with_and_without(arena, 401, "GET", ME)
+    await with_and_without(arena, 401, "HEAD", ME)
+    await with_and_without(arena, 403, "GET", other, headers=[("Authorization", f"Bearer {token}")])
+    await with_and_without(arena, 404, "GET", "/nothing")
+    await with_and_without(arena, 404, "HEAD", "/nothing")
+    await with_and_without(arena, 405, "PATCH", ME)
+    await with_and_without(arena, 409, "POST", USERS, headers=[JSON], body=taken)
+    await with_and_without(arena, 413, "POST", USERS, headers=[JSON], body=b" " * 2_000_000)
+    await with_and_without(arena, 414, "GET", "/" + "a" * 9_000)
+    await with_and_without(arena, 415, "POST", USERS, headers=[TEXT], body=b"{}")
+    await with_and_without(arena, 422, "POST", USERS, headers=[JSON], body=b"{}")
+    await with_and_without(arena, 431, "GET", "/health", headers=[("X-A", "a" * 17_000)])
+    await on_other_servers(arena)
+
+
+async def on_other_servers(arena: Arena) -> None:
+    """What one healthy server without origins does not say."""
+    preflight = [("Origin", ORIGIN), ("Access-Control-Request-Method", "GET")]
+    refused = [("Origin", "null"), ("Access-Control-Request-Method", "GET")]
+    bearer = [("Authorization", f"Bearer {arena.alice.token}")]
+    async with arena.another(CORS_ALLOWED_ORIGINS=ORIGIN, **own_count(1)) as strict:
+        await with_and_without(strict, 200, "OPTIONS", ME, headers=preflight)
+        await with_and_without(strict, 400, "OPTIONS", ME, headers=refused)
+        expect(await strict.get(ME), 401)
+        await with_and_without(strict, 429, "GET", ME)
+    away = f"postgresql://{HOST}:{free_port()}/nothing"
+    async with arena.another(DATABASE_URL=away, AUTH_USER_CACHE_ENABLED="false") as without:
+        await with_and_without(without, 503, "GET", ME, headers=bearer)
+    # A database without our tables: nobody has run the migrations.
+    empty = urlunsplit(urlsplit(arena.database_url)._replace(path="/postgres"))
+    async with arena.another(
+        DATABASE_URL=empty, AUTH_USER_CACHE_ENABLED="false", may_log="^unhandled "
+    ) as broken:
+        await with_and_without(broken, 500, "GET", ME, headers=bearer)
+
+
+async def with_and_without(
+    arena: Arena,
+    status: int,
+    method: str,
+    target: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    body: bytes = b"",
+) -> None:
+    head = method == "HEAD"
+    with arena.variant(f"{status} {method} {target:.40}"):
+        answer = await arena.request(method, target, headers, body)
+        expect(answer, status, head=head)
+        is_new(answer)
+    with arena.variant(f"{status} {method} {target:.40} with an id"):
+        answer = await arena.request(method, target, [*headers, (ID, "mine")], body)
+        expect(answer, status, head=head)
+        must(answer.header(ID.lower()) == "mine", "the id was replaced")

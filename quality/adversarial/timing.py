@@ -1,0 +1,53 @@
+"""Whether the time of an answer tells something: medians of tries that take turns."""
+
+from collections.abc import Awaitable, Callable
+from statistics import median
+
+from quality.adversarial.arena import Arena
+from quality.adversarial.expect import must
+from quality.testkit.client import Answer
+
+# bcrypt's least cost in production: enough for the hashing to be most of what an answer takes.
+ROUNDS = 10
+TRIES, QUICK_TRIES = 30, 10
+SHARE, QUICK_SHARE = 0.25, 0.5
+MEASUREMENTS = 3
+
+# Sends the try with this number, and raises unless the answer is the expected one.
+Try = Callable[[int], Awaitable[Answer]]
+
+
+async def must_take_as_long(arena: Arena, kinds: dict[str, Try], reference: str) -> None:
+    """The median of each kind and that of ``reference`` differ by less than a quarter of the larger one.
+
+    What differs is measured again: a busy machine does it now and then, an application that tells always.
+    A quick run tries less often and allows a half.
+    """
+    others = [name for name in kinds if name != reference]
+    odd = dict.fromkeys(others, "")
+    for _ in range(MEASUREMENTS):
+        if odd:
+            medians = await take_turns(arena, {name: kinds[name] for name in (*odd, reference)})
+            odd = {
+                name: said for name in odd if (said := difference(arena, medians, name, reference))
+            }
+    for name in others:
+        with arena.variant(name):
+            must(name not in odd, odd.get(name, ""))
+
+
+async def take_turns(arena: Arena, kinds: dict[str, Try]) -> dict[str, float]:
+    """The median of each kind in seconds. Taking turns, they meet alike whatever else the machine does."""
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for number in range(QUICK_TRIES if arena.quick else TRIES):
+        for name, send in kinds.items():
+            times[name].append((await send(number)).seconds)
+    return {name: median(values) for name, values in times.items()}
+
+
+def difference(arena: Arena, medians: dict[str, float], name: str, reference: str) -> str:
+    """What is to be said about the two medians; nothing where they are alike."""
+    low, high = sorted((medians[name], medians[reference]))
+    if high - low < (QUICK_SHARE if arena.quick else SHARE) * high:
+        return ""
+    return f"{medians[name] * 1_000:.0f} ms, {reference} takes {medians[reference] * 1_000:.0f} ms"

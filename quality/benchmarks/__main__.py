@@ -1,0 +1,138 @@
+"""The template against the limit, on this machine: ``make bench``.
+
+Starts a bare Starlette application that does the same work (limit.py) and the template, one worker each, on one
+PostgreSQL, and loads them in turns. What counts is the median of the ratios of each round: the machine's moods touch
+both halves of a round alike. Takes about ten minutes; ``--quick`` takes one, and fails only where the gross is wrong.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlencode
+
+from app.core.config import LOCAL_JWT_SECRET, Settings
+from quality.benchmarks.ablation import USER_CACHE, measure_ablation
+from quality.benchmarks.against import measure_against
+from quality.benchmarks.compare import Scenario, compare
+from quality.benchmarks.load import Request
+from quality.benchmarks.process import measure_flood, measure_memory, measure_start
+from quality.benchmarks.scale import measure_scale
+from quality.testkit.report import Report
+from quality.testkit.server import Server, serving, variables
+from quality.testkit.services import (
+    PASSWORD,
+    REDIS_URL,
+    Account,
+    create_accounts,
+    throwaway_database,
+)
+
+POOL = str(Settings.model_fields["database_pool_size"].default)
+LIMIT_APP = "quality.benchmarks.limit:app"
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+NEVER = "1000000"
+
+# What each server has besides the defaults. Logins are measured with the real cost of a hash.
+SERVERS = {
+    "template": {},
+    "cache": {"REDIS_URL": REDIS_URL, "CACHE_ENABLED": "true"},
+    "rate limit": {
+        "REDIS_URL": REDIS_URL,
+        "RATE_LIMIT_ENABLED": "true",
+        "RATE_LIMIT_REQUESTS": NEVER,
+    },
+    "user cache": USER_CACHE,
+}
+
+
+def scenarios(account: Account) -> list[Scenario]:
+    bearer = [("Authorization", f"Bearer {account.token}")]
+    form = urlencode({"username": account.email, "password": PASSWORD})
+    health = Request("GET", "/health")
+    me = Request("GET", "/api/v1/users/me", bearer)
+    own = Request("GET", f"/api/v1/users/{account.id}", bearer)
+    login = Request("POST", "/auth/login", [FORM], form)
+    return [
+        Scenario("health", "template", health, health, floor=0.40, goal=0.60),
+        Scenario("who am I", "template", me, me, floor=0.40, goal=0.60, tail=4, budget=0.30),
+        Scenario("who am I, user cache on", "user cache", me, me, floor=0.50, goal=0.75),
+        Scenario("who am I, rate limit on", "rate limit", me, me, floor=0.30, goal=0.45),
+        Scenario("own id, cache on", "cache", own, me),
+        Scenario("login, 8 clients", "template", login, login, clients=8, least_seconds=4),
+    ]
+
+
+def limit_variables(database_url: str) -> dict[str, str]:
+    environment = variables(database_url, JWT_SECRET_KEY=LOCAL_JWT_SECRET, POOL_SIZE=POOL)
+    return {**environment, "PYTHONPATH": "."}
+
+
+async def bench(folder: Path, options: argparse.Namespace) -> int:
+    report = Report()
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(throwaway_database("bench"))
+        [account] = await create_accounts(url, "bench@example.com", rounds=12)
+        servers: dict[str, Server] = {}
+        wanted = [
+            scenario
+            for scenario in scenarios(account)
+            if (scenario.budget if options.quick else options.only in scenario.name)
+        ]
+        environments = {
+            name: template_variables(url, **SERVERS[name])
+            for name in dict.fromkeys(scenario.server for scenario in wanted)
+        }
+        if options.against:
+            await measure_against(report, folder, wanted, environments, options)
+            return report.exit_code()
+        for name, environment in environments.items():
+            servers[name] = await stack.enter_async_context(serving(folder, environment))
+        servers["limit"] = await stack.enter_async_context(
+            serving(folder, limit_variables(url), app=LIMIT_APP)
+        )
+        await compare(report, wanted, servers, options)
+    if not options.quick and not options.only:
+        await measure_rest(report, folder)
+    if options.markdown:
+        print(f"\n{report.markdown()}")
+    return report.exit_code()
+
+
+def template_variables(database_url: str, **changes: str) -> dict[str, str]:
+    return variables(database_url, **{"PASSWORD_HASH_ROUNDS": "12", **changes})
+
+
+async def measure_rest(report: Report, folder: Path) -> None:
+    async with throwaway_database("bench") as url:
+        environment = template_variables(url)
+        [account] = await create_accounts(url, "bench@example.com", rounds=12)
+        await measure_start(report, folder, environment)
+        await measure_memory(report, folder, environment, account)
+        await measure_flood(report, folder, environment, account)
+    await measure_scale(report, folder, template_variables)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=8, help="A B A B: so many pairs")
+    parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
+    parser.add_argument("--quick", action="store_true", help="who am I only, against the budget")
+    parser.add_argument("--only", default="", help="what has this in its name")
+    parser.add_argument("--against", default="", help="another commit instead of the limit")
+    parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
+    parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.ablation:
+            asyncio.run(
+                measure_ablation(Path(folder), options.rounds, options.seconds, options.only)
+            )
+            return 0
+        return asyncio.run(bench(Path(folder), options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""What an answer to spoiled bytes must still be: no 5xx, the envelope with its id, nobody else's account."""
+
+import json
+from base64 import urlsafe_b64decode
+from http import HTTPStatus
+
+from app.core.errors import BY_STATUS
+from quality.adversarial.expect import expect, must
+from quality.fuzz.cases import Case
+from quality.fuzz.reading import Reading
+from quality.fuzz.target import Target
+from quality.testkit.client import Answer
+
+EXPECTED = [
+    *(HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT),
+    *(status for status in BY_STATUS if status < HTTPStatus.INTERNAL_SERVER_ERROR),
+]
+ACCOUNT = {"id", "email", "is_superuser"}  # what tells it from other things with an id
+PARSERS = {b"Invalid HTTP request received.", b""}  # without its text where it seems to answer HEAD
+
+
+def judge(target: Target, case: Case, reading: Reading, answer: Answer, *, head: bool) -> None:
+    """Raise ``AttackSucceeded``, or what reading a malformed answer raises, if anything is wrong with it."""
+    if is_parsers(answer):
+        must(reading.is_broken, "the parser has refused what it can read")
+        return
+    expect(answer, *EXPECTED, head=head)
+    if answer.status == HTTPStatus.OK and not head:
+        shown = account_in(answer)
+        must(not shown or shown in entitled(target, case), f"shows the account {shown}")
+
+
+def is_parsers(answer: Answer) -> bool:
+    """Whether uvicorn has answered, before there was a request that it could give to the application."""
+    named = answer.header("x-request-id") is not None
+    return not named and answer.status == HTTPStatus.BAD_REQUEST and answer.body in PARSERS
+
+
+def account_in(answer: Answer) -> str:
+    """The id of the account that an answer shows or gives a token for; empty if it is about none."""
+    if answer.header("content-type") != "application/json":
+        return ""
+    content = answer.json()
+    if not isinstance(content, dict):
+        return ""
+    if "access_token" in content:
+        payload = content["access_token"].split(".")[1]
+        return str(json.loads(urlsafe_b64decode(f"{payload}=="))["sub"])
+    return str(content.get("id", "")) if content.keys() >= ACCOUNT else ""
+
+
+def entitled(target: Target, case: Case) -> set[str]:
+    """Whose account the answer may show: the caller's, and of those whose whole token or address was spliced in."""
+    callers = {
+        account
+        for account in target.accounts
+        if account == case.caller
+        or account.token.encode() in case.raw
+        or account.email.encode() in case.raw
+    }
+    return {
+        str(account.id) for account in (target.accounts if target.admin in callers else callers)
+    }

@@ -1,0 +1,52 @@
+# Included by the Makefile while this folder is there. Its tools come from the dependency group "quality".
+
+QUALITY = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && "$$py"
+
+.PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser
+
+##@ Quality (quality/README.md)
+
+quality: ## Run the fast subset of all that follows (needs PostgreSQL and Redis; args="--only fuzz chaos")
+	@$(QUALITY) -m quality $(args)
+
+quality-full: ## Run all of it
+	@$(QUALITY) -m quality --full $(args)
+
+eject-quality: ## Remove the drawer: its folder, workflow, dependencies, lock and the links to it
+	@$(NEEDS_PYTHON) $(PYTHON) quality/eject.py
+
+quality-lint: ## Check types in the drawer
+	@$(QUALITY) -m mypy quality
+
+quality-test: ## Run the tests of the drawer: hostile input, and what is said of files (args="-k login")
+	@$(QUALITY) -m pytest -c quality/pytest.ini -n auto -m "not slow" $(args)
+
+lint-repo: ## Check workflows, Dockerfile, Compose file and shell scripts, and look for secrets in all of git
+	@$(QUALITY) -m quality.repository.lint_repo $(args)
+
+docs-check: ## Look up every name in the documents, run their commands on a fresh clone, follow the recipe (args=--whole)
+	@$(QUALITY) -m quality.repository.docs_check $(args)
+
+attack: ## Attack a running server over its socket (args=--quick, args="--only A-07 A-51")
+	@$(QUALITY) -m quality.adversarial $(args)
+
+fuzz: ## Look for the request that nobody has thought of (args=--quick, args="--seed 7 --case 1234")
+	@$(QUALITY) -m quality.fuzz $(args)
+
+proxy-profile: ## Attack the application behind the shipped nginx, slow clients first of all (args=--quick)
+	@$(QUALITY) -m quality.proxy $(args)
+
+chaos: ## Break Redis, PostgreSQL and more and measure what clients notice (args=--quick, args="--only redis postgres")
+	@$(QUALITY) -m quality.resilience $(args)
+
+leaks: ## Send 200,000 good and bad requests and look whether the process holds more than before (args=--quick)
+	@$(QUALITY) -m quality.resilience --only leaks $(args)
+
+bench: ## Measure the template against the least that does the same work (args=--quick)
+	@$(QUALITY) -m quality.benchmarks $(args)
+
+mutants: ## Change the code in one place at a time and look whether a test notices (args="auth/jwt.py")
+	@$(QUALITY) -m quality.mutation $(args)
+
+browser: ## Log in on /docs in a real Chromium and call the API (args="--picture backend/docs/images/docs.png" for the README)
+	@$(QUALITY) -m quality.browser $(args)

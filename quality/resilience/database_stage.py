@@ -1,0 +1,113 @@
+"""Where the database fails: a server that uses it, a prober beside it, and the requests that are sent meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from time import perf_counter
+
+from quality.resilience.run import Run
+from quality.testkit.client import Answer, Connection
+from quality.testkit.prober import LIVE, Probe, Prober, probing
+from quality.testkit.server import serving
+from quality.testkit.services import PASSWORD, Account
+from quality.testkit.traffic import Ask, Crowd, Seen, steadily
+
+ME = "/api/v1/users/me"
+USERS = "/api/v1/users"
+READ, CREATED, UNAVAILABLE = 200, 201, 503
+SUCCESS = {READ, CREATED}
+WRITE_EVERY = 10
+WARM_SECONDS, IDLE_SECONDS = 1.0, 3.0
+numbers = count()
+
+
+@dataclass
+class Idle:
+    """What the machine does while nothing is broken, with the same load."""
+
+    live: list[Probe]
+    slowest_seconds: float
+
+
+@dataclass
+class Stage:
+    run: Run
+    port: int
+    account: Account
+    prober: Prober
+
+    @property
+    def rate(self) -> int:
+        """Requests a second."""
+        return self.run.size(200, 100)
+
+
+@asynccontextmanager
+async def database_stage(
+    run: Run,
+    account: Account,
+    environment: dict[str, str],
+    *options: str,
+    app: str = "app.main:app",
+) -> AsyncIterator[Stage]:
+    # A full queue of hashes is a 503 too, and here only the database may be the cause of one.
+    environment = {**environment, "PASSWORD_HASH_QUEUE_SIZE": "1000"}
+    async with (
+        serving(run.folder, environment, *options, app=app) as server,
+        probing(run.folder, server.port) as prober,
+    ):
+        yield Stage(run, server.port, account, prober)
+
+
+class Callers:
+    """They ask who they are, and one time in ten they create an account."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._crowd = Crowd(stage.port, stage.account.token)
+        self._turn = count(1)
+
+    @property
+    def seen(self) -> list[Seen]:
+        return self._crowd.seen
+
+    async def act(self) -> None:
+        is_write = next(self._turn) % WRITE_EVERY == 0
+        await self._crowd.ask(create_account if is_write else who_am_i)
+
+    def created(self) -> list[str]:
+        """The ids of the accounts whose creation was acknowledged."""
+        return [
+            one.answer.json()["id"] for one in self.seen if one.answer and one.status == CREATED
+        ]
+
+
+async def who_am_i(connection: Connection) -> Answer:
+    return await connection.get(ME)
+
+
+async def create_account(connection: Connection) -> Answer:
+    new = {"email": f"chaos{next(numbers)}@example.com", "password": PASSWORD}
+    return await connection.post_json(USERS, new)
+
+
+async def at_once(stage: Stage, number: int, ask: Ask = who_am_i) -> list[Seen]:
+    """So many requests side by side."""
+    crowd = Crowd(stage.port, stage.account.token)
+    await asyncio.gather(*(crowd.ask(ask) for _ in range(number)))
+    crowd.close()
+    return crowd.seen
+
+
+async def measure_idle(stage: Stage, name: str) -> Idle:
+    """A few seconds in which all must be served. Pools and code are warm before they count."""
+    callers = Callers(stage)
+    async with steadily(stage.rate, callers.act):
+        await asyncio.sleep(WARM_SECONDS)
+        started = perf_counter()
+        await asyncio.sleep(IDLE_SECONDS)
+    counted = [one for one in callers.seen if one.at >= started]
+    odd = sum(one.status not in SUCCESS for one in counted)
+    stage.run.report.exactly(f"{name}: failures in {len(counted):,} requests", 0, odd)
+    return Idle(stage.prober.probes(LIVE, started), max(one.seconds for one in counted))

@@ -1,0 +1,133 @@
+"""PostgreSQL answers, and does not serve: it is full, read-only or busy. Reads and writes that can be served are."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from quality.resilience.database_stage import SUCCESS, Stage, at_once, create_account, who_am_i
+from quality.resilience.outage import Judge
+from quality.testkit.postgres import PostgresServer
+from quality.testkit.traffic import Ask
+
+REQUESTS = 20
+POOL_SIZE = 10
+HEAL_SECONDS = 0.5
+ENDINGS, NOTICE_SECONDS = 3, 0.1
+# A request may wait for a connection, and then for the lock.
+LOCKED_REFUSAL_SECONDS = 4.5
+# Those of the application: ours have no name.
+SESSIONS = "SELECT {} FROM pg_stat_activity WHERE application_name <> ''"
+FULL_DISK = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION full_disk();
+"""
+ROOM_AGAIN = "DROP TRIGGER full_disk ON users; DROP FUNCTION full_disk"
+
+
+async def limits(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    await has_no_connection_left(stage, postgres, judge)
+    await is_read_only(stage, postgres, judge)
+    await has_a_full_disk(stage, postgres, judge)
+    await has_a_locked_table(stage, postgres, judge)
+    await ends_idle_sessions(stage, postgres, judge)
+
+
+async def has_no_connection_left(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    """53300, for an application that has lost its own connections."""
+    name = "PostgreSQL has no connection left"
+    async with every_connection_taken(postgres):
+        seen = await at_once(stage, REQUESTS)
+    judge.refusals(name, seen)
+    await asyncio.sleep(HEAL_SECONDS)
+    await judge_served(stage, f"{name}, then has: reads", who_am_i)
+
+
+async def is_read_only(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    """25006, as on a standby."""
+    name = "PostgreSQL is read-only"
+    await set_read_only(postgres, "on")
+    await judge_served(stage, f"{name}: reads", who_am_i)
+    judge.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
+    await set_read_only(postgres, "off")
+    await judge_served(stage, f"{name}, then is not: writes", create_account)
+
+
+async def has_a_full_disk(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    """53100, raised where a row would be stored."""
+    name = "PostgreSQL has a full disk"
+    await postgres.execute(FULL_DISK)
+    await judge_served(stage, f"{name}: reads", who_am_i)
+    judge.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
+    await postgres.execute(ROOM_AGAIN)
+    await judge_served(stage, f"{name}, then room: writes", create_account)
+
+
+async def has_a_locked_table(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    name = f"{3 * POOL_SIZE} at once on a locked table"
+    holder = await postgres.connect()
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        seen = await at_once(stage, 3 * POOL_SIZE)
+    await holder.close()
+    judge.refusals(name, seen, LOCKED_REFUSAL_SECONDS)
+    await judge_served(stage, f"{name}, then is free: reads", who_am_i)
+
+
+async def ends_idle_sessions(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+    """Nobody notices: a connection that is closed when it is taken from the pool is replaced.
+
+    A few times, because readiness may notice first and have the whole pool replaced.
+    """
+    served = 0
+    for _ in range(ENDINGS):
+        await at_once(stage, POOL_SIZE)
+        await postgres.execute(SESSIONS.format("pg_terminate_backend(pid)"))
+        await asyncio.sleep(NOTICE_SECONDS)
+        served += await count_served(stage, who_am_i)
+    name = f"PostgreSQL has ended idle sessions: reads served of {ENDINGS * REQUESTS}"
+    judge.report.exactly(name, ENDINGS * REQUESTS, served)
+
+
+async def judge_served(stage: Stage, name: str, ask: Ask) -> None:
+    served = await count_served(stage, ask)
+    stage.run.report.exactly(f"{name} served of {REQUESTS}", REQUESTS, served)
+
+
+async def count_served(stage: Stage, ask: Ask) -> int:
+    """Of ``REQUESTS`` side by side."""
+    return sum(one.status in SUCCESS for one in await at_once(stage, REQUESTS, ask))
+
+
+async def set_read_only(postgres: PostgresServer, value: str) -> None:
+    connection = await postgres.connect()
+    await connection.execute("SET default_transaction_read_only = off")  # for this session
+    await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+    await asyncio.sleep(HEAL_SECONDS)  # each session reads it when it is idle
+
+
+@asynccontextmanager
+async def every_connection_taken(postgres: PostgresServer) -> AsyncIterator[None]:
+    taken = await fill(postgres)
+    try:
+        while await taken[0].fetchval(SESSIONS.format("count(*)")):
+            await taken[0].execute(SESSIONS.format("pg_terminate_backend(pid)"))
+            taken += await fill(postgres)
+        yield
+    finally:
+        for connection in taken:
+            await connection.close()
+
+
+async def fill(postgres: PostgresServer) -> list[asyncpg.Connection]:
+    """Connections, until there are no more."""
+    taken = []
+    try:
+        while True:
+            taken.append(await postgres.connect())
+    except asyncpg.TooManyConnectionsError:
+        return taken

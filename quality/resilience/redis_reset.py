@@ -1,0 +1,87 @@
+"""Redis is cut off by RST with traffic on every connection, again and again, and nobody who asks the API notices: A-81.
+
+The polite way of failing, FIN, is in ``redis``. RST reaches a connection while something is being written to it.
+"""
+
+import asyncio
+from time import perf_counter
+
+from quality.resilience.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, judge_p99, odd_answers
+from quality.resilience.redis_stage import Stage, redis_stage
+from quality.resilience.run import Run
+from quality.resilience.side_by_side import Pair
+
+WORKERS, CLIENTS = 2, 64
+CUTS = 6
+REFUSED_SECONDS = 1.5
+NAME = f"{CUTS} cuts by RST"
+# What a machine adds that has nothing left hides what Redis adds: latency is judged where half of it is idle.
+PAUSE_SECONDS = 0.25
+# Nobody waits in vain for the database because of a busy machine: it is Redis that is looked at.
+ROOM = {"DATABASE_POOL_TIMEOUT_SECONDS": "60"}
+BUSY = 503
+
+
+async def measure(run: Run) -> None:
+    async with redis_stage(run, "--workers", str(WORKERS), **ROOM) as stage:
+        await stage.requests(run.size(2_000, 400))  # pools and code are warm
+        await cuts(stage)
+        await latency(stage)
+
+
+async def cuts(stage: Stage) -> None:
+    """As many requests as the machine can do."""
+    report, total = stage.run.report, stage.run.size(60_000, 4_000)
+    started = perf_counter()
+    pairs, _, used_again = await cut_again_and_again(stage, total)
+    seconds = perf_counter() - started
+    failed_calls = len(stage.on.events("redis_call_failed"))
+    # Two servers, two workers each, and their clients on one machine: the overload limit may refuse, with and without Redis.
+    on, off = (
+        sum(status == BUSY for status in statuses)
+        for statuses in zip(*map(both, pairs), strict=True)
+    )
+    odd = odd_answers(pair for pair in pairs if pair.on.status != BUSY)
+    report.exactly(f"{NAME}: other than 200, or refused as busy, in {total:,}", 0, odd)
+    report.row(f"{NAME}: refused as busy", "none promised", str(on), kept=True, baseline=str(off))
+    report.at_most(f"{NAME}, each time back: used again", BACK_SECONDS, max(used_again), "s")
+    report.at_most(f"{NAME}: records of failed calls in the log", WORKERS * seconds, failed_calls)
+    # uvloop's RuntimeError for a closed transport is told once by each process.
+    report.at_most(f"{NAME}: tracebacks in the log", WORKERS, stage.on.text.count("Traceback"))
+
+
+async def latency(stage: Stage) -> None:
+    """The same number of clients, who pause."""
+    total = stage.run.size(15_000, 2_000)
+    pairs, open_for, _ = await cut_again_and_again(stage, total, PAUSE_SECONDS)
+    name = f"{NAME}, half idle"
+    stage.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_answers(pairs))
+    judge_p99(stage.run, f"{name}: added p99, once the breaker is open", open_for)
+
+
+async def cut_again_and_again(
+    stage: Stage, total: int, pause: float = 0
+) -> tuple[list[Pair], list[Pair], list[float]]:
+    """Every pair, those while the breaker was open, and the seconds until Redis was used again.
+
+    Each cut comes in the middle of the load, spread evenly over it.
+    """
+    open_for: list[Pair] = []
+    used_again: list[float] = []
+    async with asyncio.TaskGroup() as group:
+        load = stage.load(group, total, CLIENTS, pause)
+        for number in range(CUTS):
+            await load.answered(total * (number + 1) // (CUTS + 1))
+            broken, first = perf_counter(), len(load.pairs)
+            await stage.proxy.refuse_by_reset()
+            await asyncio.sleep(REFUSED_SECONDS)
+            mended = perf_counter()
+            await stage.proxy.forward()
+            known = broken + BEFORE_OPEN_SECONDS
+            open_for += [pair for pair in load.pairs[first:] if known < pair.at < mended]
+            used_again.append(await stage.seconds_until_used())
+    return load.pairs, open_for, used_again
+
+
+def both(pair: Pair) -> tuple[int, int]:
+    return pair.on.status, pair.off.status
