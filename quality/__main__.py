@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 AT_ONCE = 2
 # The sections of chaos that look at no clock.
 NO_CLOCK = ("rate_limit", "crosstalk", "races", "shutdown", "signals", "leaks", "limits")
-PYTEST = ("pytest", "-c", "quality/pytest.ini", "-q", "-n", "auto")
+PYTEST = ("pytest", "-q", "-n", "auto")
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Check:
 
     module: tuple[str, ...]
     fast: tuple[str, ...] | None = ()
+    cwd: str = "."
 
 
 ALONE = {
-    "tests": Check(PYTEST),
+    "tests": Check(PYTEST, ("-m", "not slow"), cwd="quality"),
     "attack": Check(("quality.adversarial",), ("--quick",)),
     "fuzz": Check(("quality.fuzz",), ("--quick", "--seed", "1")),
     "proxy": Check(("quality.proxy",), ("--quick",)),
@@ -55,7 +56,11 @@ def main() -> int:
     given = parser.parse_args()
     full: bool = given.full
     chosen: list[str] = given.only or [*ALONE, *BESIDE]
-    failed = [name for name, check in ALONE.items() if name in chosen and not passes(name, check, full=full)]
+    failed = [
+        name
+        for name, check in ALONE.items()
+        if name in chosen and not passes(name, check, full=full)
+    ]
     with ThreadPoolExecutor(1 if full else AT_ONCE) as pool:  # in full, chaos looks at a clock
         beside = {name: check for name, check in BESIDE.items() if name in chosen}
         results = pool.map(lambda item: passes(*item, full=full, shown=full), beside.items())
@@ -73,7 +78,7 @@ def passes(name: str, check: Check, *, full: bool, shown: bool = True) -> bool:
         print(f"\n--- {name}", flush=True)
     done = subprocess.run(
         [sys.executable, "-m", *check.module, *(() if full else check.fast or ())],
-        cwd=ROOT,
+        cwd=ROOT / check.cwd,
         env=environment(name),
         stdout=None if shown else subprocess.PIPE,
         stderr=None if shown else subprocess.STDOUT,

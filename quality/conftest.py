@@ -1,3 +1,5 @@
 """The fixtures of the product's suite, for the tests of the drawer."""
 
-from tests.conftest import pytest_plugins as pytest_plugins
+from tests import conftest as product
+
+pytest_plugins = product.pytest_plugins

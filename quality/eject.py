@@ -10,7 +10,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE = ("quality", ".github/workflows/quality.yml", "requirements/quality.txt")
-IN_PART = ("Makefile", "pyproject.toml", ".pre-commit-config.yaml", ".ci/run", "*.md", "backend/**/*.md")
+IN_PART = (
+    "Makefile",
+    "pyproject.toml",
+    ".pre-commit-config.yaml",
+    ".ci/run",
+    "*.md",
+    "backend/**/*.md",
+)
 MARKED = re.compile(r"^[^\n]*>>> quality\b.*?<<< quality\b[^\n]*\n", re.DOTALL | re.MULTILINE)
 
 

@@ -19,7 +19,7 @@ quality-lint: ## Check types in the drawer
 	@$(QUALITY) -m mypy quality
 
 quality-test: ## Run the tests of the drawer: hostile input, and what is said of files (args="-k login")
-	@$(QUALITY) -m pytest -c quality/pytest.ini -n auto -m "not slow" $(args)
+	@$(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && cd quality && "$$py" -m pytest -n auto -m "not slow" $(args)
 
 lint-repo: ## Check workflows, Dockerfile, Compose file and shell scripts, and look for secrets in all of git
 	@$(QUALITY) -m quality.repository.lint_repo $(args)

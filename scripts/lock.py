@@ -21,7 +21,10 @@ def main() -> None:
     for name in groups:
         constraint = ("--constraint", str(REQUIREMENTS / "dev.txt"))
         compile_lock(
-            name, *(() if name == ALONE else (*DEV, *constraint)), "--group", f"pyproject.toml:{name}"
+            name,
+            *(() if name == ALONE else (*DEV, *constraint)),
+            "--group",
+            f"pyproject.toml:{name}",
         )
 
 

@@ -14,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from quality.testkit.report import Report
 from quality.mutation.changes import Mutant, mutants_of
 from quality.mutation.targets import modules
 from quality.mutation.trial import judged, preload, rehearse
+from quality.testkit.report import Report
 
 ROOT = Path(__file__).parents[2]
 ENOUGH_PERCENT = 85

@@ -11,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from quality.testkit.nginx import nginx, program
-from quality.testkit.report import Report
-from quality.testkit.server import serving, stop, variables
-from quality.testkit.services import create_accounts, throwaway_database
 from quality.proxy.addresses import claimed_addresses, logins, requests_under_way
 from quality.proxy.answers import get, judge_access_log, said, what_is_refused, what_passes
 from quality.proxy.beside import slow_clients
 from quality.proxy.slow_clients import ADDRESSES
+from quality.testkit.nginx import nginx, program
+from quality.testkit.report import Report
+from quality.testkit.server import serving, stop, variables
+from quality.testkit.services import create_accounts, throwaway_database
 
 KEEP_ALIVE = ("--timeout-keep-alive", "75")
 

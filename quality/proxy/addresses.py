@@ -5,13 +5,13 @@ import os
 import time
 from pathlib import Path
 
+from quality.proxy.answers import POST, get, said
+from quality.proxy.slow_clients import ADDRESSES
 from quality.testkit.client import Connection
 from quality.testkit.nginx import nginx
 from quality.testkit.report import Report
 from quality.testkit.server import HOST, modules_on, serving, variables
 from quality.testkit.services import REDIS_URL
-from quality.proxy.answers import POST, get, said
-from quality.proxy.slow_clients import ADDRESSES
 
 OTHER = ADDRESSES[0]
 LOGIN_PATHS = ["/auth/login", "/auth//login", "/auth/%6cogin", "/x/../auth/login?a=b"]

@@ -3,11 +3,11 @@
 import asyncio
 import time
 
+from quality.proxy.answers import said
+from quality.proxy.slow_clients import SlowClients
 from quality.testkit.client import Connection
 from quality.testkit.report import Report, percentile
 from quality.testkit.services import Account
-from quality.proxy.answers import said
-from quality.proxy.slow_clients import SlowClients
 
 COUNT = 500
 DEADLINE_SECONDS = 10  # client_header_timeout, client_body_timeout, send_timeout

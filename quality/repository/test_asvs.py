@@ -2,13 +2,9 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 from app.core.config import PROJECT_ROOT
-
 
 DOCUMENT = PROJECT_ROOT / "quality" / "docs" / "ASVS.md"
 TESTS = (PROJECT_ROOT / "backend" / "tests", PROJECT_ROOT / "quality")
@@ -143,7 +139,9 @@ class TestEvidence:
     def test_names_files_of_tests_that_exist(self) -> None:
         named = set(re.findall(r"`(test_\w+\.py)`", TEXT))
 
-        assert named - {path.name for folder in TESTS for path in folder.rglob("test_*.py")} == set()
+        assert (
+            named - {path.name for folder in TESTS for path in folder.rglob("test_*.py")} == set()
+        )
 
     def test_names_attacks_that_are_made(self) -> None:
         assert {attack for row in ROWS for attack in row.attacks} - registered_attacks() == set()

@@ -8,7 +8,6 @@ from quality.browser.__main__ import foreign, main
 from quality.browser.webdriver import MISSING
 
 
-
 @pytest.mark.parametrize(
     "url",
     [

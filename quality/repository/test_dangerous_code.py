@@ -13,7 +13,6 @@ import pytest
 
 from app.core.config import PROJECT_ROOT
 
-
 APPLICATION = PROJECT_ROOT / "backend" / "app"
 
 # By what an attacker would do with it.

@@ -17,7 +17,6 @@ import yaml
 from app.core.config import DRAIN_SECONDS, PROJECT_ROOT
 from tests.fixtures.server import Server, free_port, server_environment
 
-
 LOOPBACK = "127.0.0.1:"
 BACKEND_SERVICES = ["app", "migrate"]
 STORES = ["db", "redis"]

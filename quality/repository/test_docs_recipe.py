@@ -10,7 +10,6 @@ from quality.repository.docs_check.__main__ import Walk
 from quality.repository.docs_check.documents import Block, Document, read
 from quality.repository.docs_check.shell import Failure, Shell
 
-
 RECIPE = [block for block in read(PROJECT_ROOT / "backend/docs/ONBOARDING.md").blocks if block.file]
 
 

@@ -16,7 +16,6 @@ from packaging.version import Version
 from app.core.config import PROJECT_ROOT
 from tests.fixtures.wheel import build_wheel
 
-
 LOCKS = ["base.txt", "dev.txt", "audit.txt"]
 APPLICATION_LOCKS = ["base.txt", "dev.txt"]
 

@@ -13,7 +13,6 @@ from app.core.middleware.request_guard import MAX_HEADER_BYTES, MAX_URL_BYTES
 from app.core.middleware.request_id import incoming_id
 from app.core.middleware.security_headers import DEFAULTS
 
-
 UNITS = {"": 1, "k": 1024, "m": 1024 * 1024}
 UPSTREAM = r"upstream application \{(.*?)\}"
 

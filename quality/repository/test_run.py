@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from app.core.config import PROJECT_ROOT
-from tests.fixtures.until import until
 from scripts.run import HOST, listen, reason_of
 from tests.fixtures.server import free_port, server_environment
+from tests.fixtures.until import until
 
 FRAME = """Traceback (most recent call last):
   File "/app/versions/x.py", line 9, in upgrade

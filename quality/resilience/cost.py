@@ -87,7 +87,13 @@ def work(run: Run, plan: dict[str, Any]) -> Result:
     plan_file.write_text(json.dumps(plan), encoding="utf-8")
     with (run.folder / "cost.log").open("wb") as log:
         subprocess.run(
-            [sys.executable, "-m", "quality.resilience.cost_worker", str(plan_file), str(result_file)],
+            [
+                sys.executable,
+                "-m",
+                "quality.resilience.cost_worker",
+                str(plan_file),
+                str(result_file),
+            ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "backend"), str(ROOT)))},
             stdout=log,
             check=True,

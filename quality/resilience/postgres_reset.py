@@ -8,7 +8,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from quality.resilience.database_stage import SUCCESS, UNAVAILABLE, WRITE_EVERY, create_account, who_am_i
+from quality.resilience.database_stage import (
+    SUCCESS,
+    UNAVAILABLE,
+    WRITE_EVERY,
+    create_account,
+    who_am_i,
+)
 from quality.resilience.run import Run
 from quality.testkit.client import Connection
 from quality.testkit.proxy import fault_proxy

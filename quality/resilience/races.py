@@ -15,7 +15,6 @@ from app.repositories.user import UserRepository
 from quality.resilience.flood import log_in
 from quality.resilience.run import Run
 from quality.testkit.client import Connection
-from tests.fixtures.locks import waiting_sessions
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, variables
 from quality.testkit.services import (
     PASSWORD,
@@ -24,6 +23,7 @@ from quality.testkit.services import (
     settings_of,
     throwaway_database,
 )
+from tests.fixtures.locks import waiting_sessions
 from tests.fixtures.until import until
 
 CLIENTS = 50

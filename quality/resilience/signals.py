@@ -11,10 +11,10 @@ import asyncpg
 from app.db.migrations import ADVISORY_LOCK, LOCK_TIMEOUT_SECONDS
 from quality.resilience.run import Run
 from quality.resilience.tally import Tally, accepted_and_lost, hold_on, missing_accounts
-from tests.fixtures.locks import waiting_sessions
 from quality.testkit.migrator import migrator, outcome, with_migration
 from quality.testkit.server import PATIENCE_SECONDS, free_port, serving, uvicorn, variables
 from quality.testkit.services import create_accounts, throwaway_database
+from tests.fixtures.locks import waiting_sessions
 from tests.fixtures.until import until
 
 CLIENTS = 8

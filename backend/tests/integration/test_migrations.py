@@ -18,10 +18,9 @@ from app.core.config import PROJECT_ROOT
 from app.db.migrations import build_migration_engine
 from app.db.session import build_engine
 from app.models.user import User
-from tests.fixtures.locks import waiting_sessions
-from tests.fixtures.until import until
 from tests.fixtures.db import alembic_config, is_postgres, migrate
 from tests.fixtures.env import make_settings
+from tests.fixtures.locks import waiting_sessions
 from tests.fixtures.migrations import (
     alembic_process,
     copied_migrations,
@@ -29,6 +28,7 @@ from tests.fixtures.migrations import (
     rules_of_models,
     schema,
 )
+from tests.fixtures.until import until
 
 MIGRATORS = 5
 START_SECONDS = 60  # on a busy machine

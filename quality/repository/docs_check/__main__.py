@@ -102,7 +102,10 @@ class Walk:
         if DOCKER.search(code):
             self.attempt(f"{where}  (needs Docker: parsed)", partial(self.shell.parse, code))
         elif "#> " in code:
-            self.attempt(f"{where}  quality/repository/smoke_test.sh", partial(run, "bash quality/repository/smoke_test.sh"))
+            self.attempt(
+                f"{where}  quality/repository/smoke_test.sh",
+                partial(run, "bash quality/repository/smoke_test.sh"),
+            )
         elif not SERVICES.search(code):
             self.lines(where, code.splitlines(), later)
         elif self.shell.services:

@@ -1,12 +1,9 @@
 """URLs of database and Redis have one reading; what would be read otherwise than meant is refused at the start."""
 
-from pathlib import Path
-
 import pytest
 from pydantic import ValidationError
 
 from app.core.config import describe
-from app.core.postgresql_url import DROPPED, KEPT
 from tests.fixtures.env import make_settings
 
 LINE_LENGTH = 300
