@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.routing import Router
+from app.core.http.routing import Router
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.live import LiveServer, live

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from app.auth import jwt
 from app.core import app_factory, logging
-from app.core.routing import StrictRoute
+from app.core.http.routing import StrictRoute
 from app.db.pool import FairPool
 from app.db.prepared import PreparedSelect, Row
 

@@ -36,7 +36,7 @@ ALLOWED = {
         "models/__init__.py": {"importlib.import_module"}  # the files beside it, by their names
     },
     "asks other hosts": {  # the names of options for keep-alives
-        "core/redis_pool.py": {"socket"},
+        "core/redis/pool.py": {"socket"},
         "db/keepalive.py": {
             *("socket", "socket.AF_INET", "socket.AF_INET6", "socket.IPPROTO_TCP"),
             *("socket.SOL_SOCKET", "socket.SO_KEEPALIVE"),
@@ -54,7 +54,9 @@ INVENTORY = {
     "auth/jwt.py": {"jwt"},
     "auth/password.py": {"passlib"},
     "core/middleware/request_id.py": {"random.Random"},  # ids that must be unique and not secret
-    "core/postgresql_url.py": {"ssl.get_default_verify_paths"},  # where sslrootcert=system points
+    "core/settings/postgresql_url.py": {
+        "ssl.get_default_verify_paths"
+    },  # where sslrootcert=system points
     "core/rate_limit/redis.py": {"hashlib.blake2b"},  # short names of keys, no secrets
     "core/telemetry/log.py": {"random.random"},  # which records are sampled
 }

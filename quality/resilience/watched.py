@@ -8,7 +8,7 @@ import threading
 
 from starlette.types import Receive, Scope, Send
 
-from app.core.log_writer import QueuedHandler
+from app.core.log.writer import QueuedHandler
 from app.main import app as application
 from quality.resilience.held import PATH, Held
 

@@ -1,7 +1,7 @@
 """The unversioned surface: frozen, kept for those who call it. New endpoints go to api/v1."""
 
 from app.api.routes import auth, health, users
-from app.core.routing import Router
+from app.core.http.routing import Router
 
 router = Router()
 router.include_router(health.router)

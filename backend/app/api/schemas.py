@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.v1.schemas.user import Password
-from app.core.inputs import SafeStr
+from app.core.http.fields import SafeStr
 
 MAX_USERNAME_LENGTH = 320
 

@@ -12,7 +12,7 @@ from app.auth.jwt import decode_token, invalid_token
 from app.auth.vanished import remember_caller
 from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
-from app.core.inputs import CanonicalUuid
+from app.core.http.fields import CanonicalUuid
 from app.core.resources import AppSettings
 from app.db.session import DbSession
 

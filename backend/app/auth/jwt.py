@@ -15,10 +15,10 @@ import jwt
 from jwt.exceptions import DecodeError, PyJWTError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
-from app.core import strict_json
 from app.core.config import Settings, get_settings
 from app.core.errors import Unauthorized
-from app.core.inputs import canonical_uuid
+from app.core.http import strict_json
+from app.core.http.fields import canonical_uuid
 
 LEEWAY = timedelta(seconds=30)  # two hosts whose clocks differ
 MAX_TOKEN_LENGTH = 8_192

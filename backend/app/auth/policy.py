@@ -2,8 +2,8 @@
 
 import unicodedata
 
+from app.auth.common_passwords import is_guessable
 from app.auth.emails import canonical_email
-from app.auth.guessable import is_guessable
 from app.core.config import Settings
 from app.core.errors import ValidationFailed
 

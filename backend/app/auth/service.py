@@ -9,10 +9,10 @@ from app.auth.emails import canonical_email
 from app.auth.password import hash_password, needs_rehash, verify_password
 from app.auth.policy import check_new_password
 from app.auth.throttle import Throttle
-from app.core.bounded_executor import BoundedExecutor
 from app.core.config import Settings
 from app.core.errors import Unauthorized
-from app.db.after_commit import note_change
+from app.core.runtime.bounded_executor import BoundedExecutor
+from app.db.cache_invalidation import note_change
 from app.models.user import User
 from app.repositories.user import UserRepository
 

@@ -11,12 +11,12 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from app.api.router import router as legacy_router
 from app.api.v1.router import router as v1_router
-from app.auth.identify import verified_user
+from app.auth.rate_limit_key import verified_user
 from app.auth.vanished import handle_vanished
 from app.core.config import Settings, get_settings
-from app.core.docs import router as docs_router
 from app.core.exception_handlers import register_exception_handlers
-from app.core.flat_routes import flatten
+from app.core.http.docs import router as docs_router
+from app.core.http.flat_routes import flatten
 from app.core.logging import configure_logging
 from app.core.middleware import middleware_stack
 from app.core.rate_limit.middleware import RateLimitScope

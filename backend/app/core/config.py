@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.core.setting_types import (
+from app.core.settings.types import (
     DatabaseUrl,
     HeaderNames,
     HostNames,

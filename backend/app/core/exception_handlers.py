@@ -30,9 +30,9 @@ from app.core.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
-from app.core.log_exceptions import message_of
-from app.core.route_template import routes_at
-from app.core.routing import StrictRoute
+from app.core.http.route_template import routes_at
+from app.core.http.routing import StrictRoute
+from app.core.log.exceptions import message_of
 
 logger = logging.getLogger(__name__)
 

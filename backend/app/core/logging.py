@@ -11,9 +11,9 @@ from typing import Final, TextIO
 
 from app.core.config import Settings
 from app.core.context import LOGGED, request_id_var
-from app.core.log_exceptions import rendered, without_values
-from app.core.log_json import encode, moment, reason_of, text
-from app.core.log_writer import QueuedHandler
+from app.core.log.exceptions import rendered, without_values
+from app.core.log.json_lines import encode, moment, reason_of, text
+from app.core.log.writer import QueuedHandler
 
 NO_DESCRIPTOR = -1
 

@@ -11,18 +11,18 @@ from typing import Annotated
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
-from app.core.bounded_executor import BoundedExecutor
 from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
-from app.core.circuit_breaker import CircuitBreaker
 from app.core.config import Settings
-from app.core.cpu import threads_beside_the_loop
 from app.core.rate_limit.attempts import AttemptLimiter, NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.redis import RedisRateLimiter
-from app.core.readiness import SharedChecks
-from app.core.redis import RedisGateway, build_client
-from app.core.shutdown import Drain
+from app.core.redis.circuit_breaker import CircuitBreaker
+from app.core.redis.gateway import RedisGateway, build_client
+from app.core.runtime.bounded_executor import BoundedExecutor
+from app.core.runtime.cpu import threads_beside_the_loop
+from app.core.runtime.readiness import SharedChecks
+from app.core.runtime.shutdown import Drain
 from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.core.telemetry.log import LogTelemetry
 

@@ -15,9 +15,9 @@ from sqlalchemy.util.concurrency import await_
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, QueueCommon
 
 from app.core.errors import AppError, Overloaded
-from app.core.loop_load import LoopLoad
-from app.core.queue_bound import QueueBound
-from app.core.throttled_warning import ThrottledWarning
+from app.core.log.throttled_warning import ThrottledWarning
+from app.core.runtime.loop_load import LoopLoad
+from app.core.runtime.queue_bound import QueueBound
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
-from app.db.after_commit import FORGET, Forget, Session
+from app.db.cache_invalidation import FORGET, Forget, Session
 from app.db.postgres import postgres_engine
 from app.db.sqlite import sqlite_engine
 

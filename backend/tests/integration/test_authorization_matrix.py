@@ -23,8 +23,8 @@ from app.auth.dependencies import (
 )
 from app.auth.jwt import decode_token
 from app.core.errors import Forbidden, NotFound, Unauthorized
+from app.core.http.routing import Router
 from app.core.resources import AppSettings
-from app.core.routing import Router
 from app.db.session import DbSession
 from app.models.user import User
 from app.repositories.user import UserRepository

@@ -19,9 +19,9 @@ from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES, UserCreate
-from app.core.forms import MAX_FORM_FIELDS
-from app.core.routing import Router
-from app.core.strict_json import MAX_MEMBERS
+from app.core.http.forms import MAX_FORM_FIELDS
+from app.core.http.routing import Router
+from app.core.http.strict_json import MAX_MEMBERS
 from app.db.session import SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository

@@ -11,9 +11,9 @@ from httpx2 import AsyncClient, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.flat_routes import flatten
-from app.core.forms import FORM, MULTIPART, MULTIPART_LIMITS, StrictMultiPartParser
-from app.core.routing import Router
+from app.core.http.flat_routes import flatten
+from app.core.http.forms import FORM, MULTIPART, MULTIPART_LIMITS, StrictMultiPartParser
+from app.core.http.routing import Router
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.live import live
 from tests.fixtures.surface import app_on

@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import Conflict
+from app.core.http.routing import Router
 from app.core.logging import JsonFormatter
-from app.core.routing import Router
 from app.db.session import DbSession, SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository

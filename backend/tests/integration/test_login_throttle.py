@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from redis.asyncio import Redis
 
-from app.core import redis as redis_module
 from app.core.logging import JsonFormatter
 from app.core.rate_limit.attempts import LOOSENESS
-from app.core.redis import POOL_SIZE, RedisUnavailable
+from app.core.redis import gateway as redis_module
+from app.core.redis.gateway import POOL_SIZE, RedisUnavailable
 from app.models.user import User
 from tests.fixtures.auth import PASSWORD, MakeUser
 from tests.fixtures.cache import recorded_commands

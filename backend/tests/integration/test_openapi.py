@@ -19,9 +19,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.app_factory import create_app
-from app.core.forms import FORM
-from app.core.inputs import CanonicalUuid, Moment
-from app.core.routing import StrictRoute
+from app.core.http.fields import CanonicalUuid, Moment
+from app.core.http.forms import FORM
+from app.core.http.routing import StrictRoute
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.authorization import served

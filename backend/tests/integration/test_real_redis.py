@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from redis.asyncio import Redis
 
-from app.core import redis
 from app.core.app_factory import create_app
-from app.core.circuit_breaker import State
+from app.core.redis import gateway as redis
+from app.core.redis.circuit_breaker import State
 from app.models.user import User
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for

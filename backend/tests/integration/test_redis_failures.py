@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 from httpx2 import AsyncClient, Response
 
-from app.core import circuit_breaker, readiness
 from app.core.app_factory import create_app
+from app.core.redis import circuit_breaker
+from app.core.runtime import readiness
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.env import make_settings

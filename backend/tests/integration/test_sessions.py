@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.app_factory import create_app
 from app.core.errors import Conflict
-from app.db.after_commit import Session
+from app.db.cache_invalidation import Session
 from app.db.session import DbSession, DbSessionFactory, SessionEnded, SessionFactory, get_db
 from app.models.user import User
 from app.repositories.user import UserRepository

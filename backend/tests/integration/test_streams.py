@@ -15,8 +15,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 
 from app.auth.dependencies import CurrentUser
-from app.core.flat_routes import flatten
-from app.core.routing import Router
+from app.core.http.flat_routes import flatten
+from app.core.http.routing import Router
 from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import client_for

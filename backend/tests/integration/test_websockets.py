@@ -15,9 +15,9 @@ from app.auth.dependencies import CurrentUser
 from app.auth.throttle import LoginThrottle
 from app.core.cache.dependency import CacheDep, UserCache
 from app.core.errors import Forbidden, ServiceUnavailable
-from app.core.readiness import ReadinessChecks
 from app.core.resources import AppSettings, PasswordExecutor, RedisClient
-from app.core.shutdown import DrainState
+from app.core.runtime.readiness import ReadinessChecks
+from app.core.runtime.shutdown import DrainState
 from app.db.session import DbSession
 from app.models.user import User
 from tests.fixtures.auth import headers_of

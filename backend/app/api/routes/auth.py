@@ -11,8 +11,8 @@ from app.auth.dependencies import CurrentUser
 from app.auth.jwt import create_access_token
 from app.auth.service import authenticate
 from app.auth.throttle import LoginThrottle
+from app.core.http.routing import Router
 from app.core.resources import AppSettings, PasswordExecutor
-from app.core.routing import Router
 from app.db.session import DbSession
 
 router = Router(prefix="/auth", tags=["auth"])

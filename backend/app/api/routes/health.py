@@ -2,7 +2,7 @@
 
 from app.api.v1.schemas.error import errors
 from app.api.v1.schemas.health import Health
-from app.core.routing import Router
+from app.core.http.routing import Router
 
 router = Router(tags=["legacy"])
 

@@ -3,7 +3,7 @@
 from app.api.v1.routes import users
 from app.api.v1.schemas.error import WITH_BODY, errors
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
-from app.core.routing import Router
+from app.core.http.routing import Router
 
 router = Router(prefix="/users", tags=["legacy"], deprecated=True)
 

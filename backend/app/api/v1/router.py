@@ -1,7 +1,7 @@
 """The versioned surface. A new module of routes is one line here."""
 
 from app.api.v1.routes import health, users
-from app.core.routing import Router
+from app.core.http.routing import Router
 
 router = Router(prefix="/api/v1")
 router.include_router(health.router)

@@ -4,8 +4,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from app.core.cache.base import Dump
-from app.core.fail_open import fail_open
-from app.core.redis import RedisGateway
+from app.core.redis.fail_open import fail_open
+from app.core.redis.gateway import RedisGateway
 
 PREFIX = "cache:v1:"
 MAX_VALUE_BYTES = 65_536

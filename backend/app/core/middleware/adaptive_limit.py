@@ -1,6 +1,6 @@
 """How many requests a process takes at once: as many as it finishes in time, and no more than is set."""
 
-from app.core.loop_load import LoopLoad
+from app.core.runtime.loop_load import LoopLoad
 
 LEAST = 32  # never fewer: a small crowd may wait for a slow machine
 TARGET_SECONDS = 0.5  # for a request, where the processor is what it waits for

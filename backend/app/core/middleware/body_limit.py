@@ -2,8 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.body_limit import SCOPE_KEY, BodyLimit
 from app.core.errors import BadRequest
+from app.core.http.body_limit import SCOPE_KEY, BodyLimit
 
 MAX_LENGTH_DIGITS = 19  # more digits are no body that anybody sends, but could be a very large int
 

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import Overloaded
 from app.core.exception_handlers import error_response
+from app.core.http.route_template import route_path
+from app.core.log.throttled_warning import ThrottledWarning
 from app.core.middleware.adaptive_limit import AdaptiveLimit
-from app.core.route_template import route_path
 from app.core.telemetry.base import Telemetry
-from app.core.throttled_warning import ThrottledWarning
 
 logger = logging.getLogger(__name__)
 

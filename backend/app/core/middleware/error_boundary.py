@@ -9,7 +9,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from app.core.errors import Forbidden, NotFound
 from app.core.exception_handlers import as_app_error, error_response, respond
-from app.core.route_template import UNMATCHED, route_template
+from app.core.http.route_template import UNMATCHED, route_template
 
 # RFC 6455, section 7.4.1, and the registry of IANA.
 POLICY_VIOLATION = 1008

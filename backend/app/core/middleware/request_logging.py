@@ -7,8 +7,8 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.exchange import Exchange
-from app.core.route_template import route_template
+from app.core.http.exchange import Exchange
+from app.core.http.route_template import route_template
 
 logger = logging.getLogger("app.request")
 

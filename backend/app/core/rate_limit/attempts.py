@@ -5,9 +5,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Protocol
 
 from app.core.errors import RateLimited, ServiceUnavailable, Unauthorized
-from app.core.fail_open import fail_open
 from app.core.rate_limit.redis import Admission, SlidingWindow, seconds
-from app.core.redis import RedisBusy, RedisGateway
+from app.core.redis.fail_open import fail_open
+from app.core.redis.gateway import RedisBusy, RedisGateway
 
 # A subject alone, and a source alone, are limited loosely. Else anybody could lock out a subject from
 # anywhere, and one source that many people share would be full after a few slips.

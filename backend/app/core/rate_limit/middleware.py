@@ -8,9 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import RateLimited
 from app.core.exception_handlers import error_response
+from app.core.http.route_template import route_path
 from app.core.rate_limit.base import Decision, RateLimiter
 from app.core.rate_limit.client import client_key
-from app.core.route_template import route_path
 
 Identify = Callable[[Scope], str | None]
 """Who sends a request, as far as it is proven: a verified account, or ``None``."""

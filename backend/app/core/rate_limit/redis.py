@@ -7,9 +7,9 @@ from hashlib import blake2b
 from redis.asyncio import Redis
 from redis.exceptions import InvalidResponse
 
-from app.core.fail_open import fail_open
 from app.core.rate_limit.base import Decision, Key
-from app.core.redis import RedisGateway
+from app.core.redis.fail_open import fail_open
+from app.core.redis.gateway import RedisGateway
 
 PREFIX = "rate_limit:v1"
 SLICES = 20

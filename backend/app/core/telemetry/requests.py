@@ -1,7 +1,7 @@
 """Counts and times each request by its route template."""
 
-from app.core.exchange import WEBSOCKET, Exchange
-from app.core.route_template import route_template
+from app.core.http.exchange import WEBSOCKET, Exchange
+from app.core.http.route_template import route_template
 from app.core.telemetry.base import Telemetry
 
 # A client may invent methods; it must not invent label values.

@@ -36,7 +36,7 @@ from app.core.exception_handlers import (
     register_exception_handlers,
     respond,
 )
-from app.core.routing import Router
+from app.core.http.routing import Router
 
 PRIVATE = "private-text-of-an-exception"
 

@@ -13,9 +13,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from app.core import log_writer
 from app.core.context import request_id_var
-from app.core.log_writer import QUEUE_SIZE, QueuedHandler
+from app.core.log import writer as log_writer
+from app.core.log.writer import QUEUE_SIZE, QueuedHandler
 from app.core.logging import (
     JsonFormatter,
     TextFormatter,

@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from app.api.v1.schemas.error import errors
 from app.api.v1.schemas.health import Health, Readiness
-from app.core.readiness import ReadinessChecks, check_dependencies
+from app.core.http.routing import Router
 from app.core.resources import AppSettings, RedisClient
-from app.core.routing import Router
-from app.core.shutdown import DrainState
+from app.core.runtime.readiness import ReadinessChecks, check_dependencies
+from app.core.runtime.shutdown import DrainState
 from app.db.pool import prioritize
 from app.db.session import DbSession
 

@@ -12,9 +12,9 @@ from app.auth.service import register_user
 from app.core.cache.dependency import CacheDep
 from app.core.cache.read_through import read_through
 from app.core.errors import NotFound
-from app.core.inputs import CanonicalUuid
+from app.core.http.fields import CanonicalUuid
+from app.core.http.routing import Router
 from app.core.resources import AppSettings, PasswordExecutor
-from app.core.routing import Router
 from app.db.session import DbSession
 from app.models.user import user_key
 from app.repositories.user import UserRepository

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from app.core.readiness import State
+from app.core.runtime.readiness import State
 
 
 class Health(BaseModel):

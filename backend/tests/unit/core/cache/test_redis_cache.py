@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from app.core.cache.base import NullCache
 from app.core.cache.redis import MAX_VALUE_BYTES, TOMBSTONE, TOMBSTONE_SECONDS, RedisCache
-from app.core.circuit_breaker import OPEN_AFTER
+from app.core.redis.circuit_breaker import OPEN_AFTER
 from tests.fixtures.cache import PREFIX, TTL_SECONDS
 
 

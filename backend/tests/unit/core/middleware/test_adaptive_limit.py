@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import pytest_asyncio
 
-from app.core import loop_load
-from app.core.loop_load import INTERVAL_SECONDS
 from app.core.middleware.adaptive_limit import LEAST, AdaptiveLimit
+from app.core.runtime import loop_load
+from app.core.runtime.loop_load import INTERVAL_SECONDS
 
 MOST = 100
 IDLE, BUSY = 0.5, 1.0  # the part of a processor that the event loop uses

@@ -13,7 +13,7 @@ from app.core.errors import RateLimited, Unauthorized
 from app.core.rate_limit import attempts
 from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.redis import SLICES
-from app.core.redis import RedisGateway
+from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
 
 WINDOW_SECONDS = 60

@@ -3,10 +3,10 @@
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.core.http.route_template import route_path
 from app.core.rate_limit.base import Decision, Key
 from app.core.rate_limit.client import client_key
 from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
-from app.core.route_template import route_path
 from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, other, run
 
 SCOPE = RateLimitScope(

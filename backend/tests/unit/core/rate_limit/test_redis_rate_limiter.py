@@ -6,10 +6,10 @@ import random
 import pytest
 from redis.asyncio import Redis
 
-from app.core.circuit_breaker import CircuitBreaker
 from app.core.rate_limit.base import Decision, NullRateLimiter
 from app.core.rate_limit.redis import SLICES, RedisRateLimiter
-from app.core.redis import RedisGateway, build_client
+from app.core.redis.circuit_breaker import CircuitBreaker
+from app.core.redis.gateway import RedisGateway, build_client
 from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.faults import listening, saying
 from tests.fixtures.redis import Clock, ConnectRedis

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from app.core.bounded_executor import BoundedExecutor
 from app.core.errors import ServiceUnavailable
-from app.core.exchange import Exchange
+from app.core.http.exchange import Exchange
+from app.core.runtime.bounded_executor import BoundedExecutor
 from app.core.telemetry import log
 from app.core.telemetry.base import NullTelemetry
 from app.core.telemetry.log import LogTelemetry

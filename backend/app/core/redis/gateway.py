@@ -1,0 +1,186 @@
+"""The one way to Redis. It is never trusted: not to answer, not in time, not sensibly."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from math import ceil
+from traceback import walk_tb
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import DataError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.core.redis.circuit_breaker import CircuitBreaker, State
+from app.core.redis.failures import RedisFailures
+from app.core.redis.pool import KEEPALIVE, TrustedPool
+
+T = TypeVar("T")
+
+BUDGET_SECONDS = 0.1  # for a command, connecting included
+WAIT_SECONDS = 0.15  # for a free connection: longer, so that a silent Redis is noticed first
+STEP_SECONDS = 0.005
+BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
+POOL_SIZE = 32
+
+# What a broken, hanging, full or confused server is known to make the client raise. Anything else is told with its traceback.
+EXPECTED = (RedisError, OSError, EOFError, TimeoutError)
+
+
+class RedisUnavailable(Exception):
+    """Redis gave no usable answer, or is not asked for the moment. Serve as if it were not there."""
+
+
+class RedisBusy(RedisUnavailable):
+    """It was not asked, because our own requests leave no connection free. A crowd can bring this about at will."""
+
+
+class RedisGateway:
+    """Runs commands within a budget, behind a circuit breaker. Connects when it is first used."""
+
+    def __init__(self, client: Redis, breaker: CircuitBreaker) -> None:
+        self.client = client
+        self.breaker = breaker
+        self.failures = RedisFailures(breaker.telemetry, breaker.clock)
+        self._connections = asyncio.Semaphore(POOL_SIZE)
+
+    async def run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure of Redis.
+
+        What ``command`` gets wrong by itself, such as an argument of a wrong type, is raised as it is: our own mistake
+        is no outage. A command that is cancelled takes its connection with it, so its answer meets no other request.
+        Log, telemetry and readiness name it after the method that it is written in.
+        """
+        try:
+            await self._wait_for_connection()
+        except RedisBusy as exc:
+            self.failures.note(operation_of(command), exc)
+            raise
+        try:
+            return await self._run(command)
+        finally:
+            self._connections.release()
+
+    async def ping(self) -> None:
+        """Raise ``RedisUnavailable`` unless a PING is answered within the budget.
+
+        It closes an open breaker like any command, but forgives no failure of another one: a Redis that answers PING
+        and refuses scripts is not well.
+        """
+        await self.run(ping)
+
+    async def _wait_for_connection(self) -> None:
+        """Our own crowd is no failure of Redis, so it does not open the breaker."""
+        if not self._connections.locked():
+            await self._connections.acquire()  # at once
+            return
+        try:
+            async with budget(WAIT_SECONDS):
+                await self._connections.acquire()
+        except TimeoutError as exc:
+            raise RedisBusy from exc
+
+    async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
+        began = self.breaker.state
+        if not self.breaker.allows():
+            raise RedisUnavailable
+        try:
+            if isinstance(self.client.connection_pool, TrustedPool):
+                await self.client.connection_pool.prepare()
+            async with budget(BUDGET_SECONDS):
+                result = await command(self.client)
+        except DataError:
+            raise  # refused by the client before anything was sent: our own mistake
+        except ResponseError as exc:
+            self._answered(began, command)
+            self.failures.failed(operation_of(command), exc)
+            raise RedisUnavailable from exc
+        except Exception as exc:
+            unexpected = not isinstance(exc, EXPECTED)
+            if unexpected and not came_through_client(exc):
+                raise
+            self._failed(operation_of(command), exc, unexpected=unexpected)
+            raise RedisUnavailable from exc
+        self._answered(began, command)
+        if self.failures.recent:
+            self.failures.succeeded(operation_of(command))
+        return result
+
+    def _answered(self, began: State, command: object) -> None:
+        """Redis is there, if this was asked in the present state of the breaker; an error reply says so as well."""
+        is_trial = began is State.OPEN
+        if self.breaker.state is began and (is_trial or command is not ping):
+            self.breaker.succeeded()
+
+    def _failed(self, operation: str, exc: Exception, *, unexpected: bool) -> None:
+        silent = isinstance(exc, RedisTimeoutError)
+        self.breaker.failed(TimeoutError() if silent else exc)
+        self.failures.failed(operation, exc, unexpected=unexpected)
+        if isinstance(self.client.connection_pool, TrustedPool):
+            self.client.connection_pool.distrust()
+
+    async def aclose(self) -> None:
+        """Close every connection. One that cannot be closed has gone already."""
+        with suppress(RedisError, OSError, RuntimeError):
+            await self.client.aclose()
+        self._connections = asyncio.Semaphore(POOL_SIZE)  # the old one belongs to this event loop
+
+
+async def ping(client: Redis) -> bool:
+    return bool(await client.ping())
+
+
+def operation_of(command: object) -> str:
+    """The method that a command is written in, such as ``RedisCache.fill``."""
+    return getattr(command, "__qualname__", "command").partition(".<locals>")[0]
+
+
+def came_through_client(exc: Exception) -> bool:
+    """Whether redis-py was at work when this was raised. If not, the code that called it is to blame."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
+    return any(module.partition(".")[0] == "redis" for module in modules)
+
+
+class budget:  # noqa: N801  reads as the function that asyncio.timeout is
+    """``asyncio.timeout``, less the time in which this process was too busy to look.
+
+    Taken in small steps, of which a stalled event loop spends one, however long it stalls. Else a burst of
+    requests would look like a silent Redis, and would switch off the rate limit that is there for bursts.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timeout = asyncio.timeout(None)
+        self._left = ceil(seconds / STEP_SECONDS)
+
+    async def __aenter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(STEP_SECONDS, self._step)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*exc)
+
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(STEP_SECONDS, self._step)
+        else:
+            self._timeout.reschedule(self._loop.time())
+
+
+def build_client(url: str) -> Redis:
+    """A client that has not connected yet and retries nothing."""
+    pool = TrustedPool.from_url(
+        url,
+        max_connections=POOL_SIZE,
+        socket_connect_timeout=BACKSTOP_SECONDS,
+        socket_timeout=None,
+        socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
+    )
+    return Redis.from_pool(pool)

@@ -1,0 +1,146 @@
+"""What comes with a record, whatever it is: the line is one strict JSON object, and its own fields are the record's."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from app.core.log.json_lines import DEEPEST, moment
+from app.core.logging import JsonFormatter, TextFormatter
+from tests.unit.core.test_logging import record
+
+
+class Silent:
+    def __str__(self) -> NoReturn:
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def strict(line: str) -> dict[str, Any]:
+    """The object of a line, read as RFC 8259 has it."""
+    assert "\n" not in line
+    assert line.isascii()
+    loaded = json.loads(line, parse_constant=refuse, object_pairs_hook=unique)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    assert len(found) == len(pairs)
+    return found
+
+
+def cycle() -> list[object]:
+    items: list[object] = [1]
+    items.append(items)
+    return items
+
+
+def deep() -> object:
+    value: object = "bottom"
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+class Untidy(dict[str, object]):
+    def items(self) -> NoReturn:
+        raise LookupError("not now")
+
+
+HOSTILE: dict[str, tuple[Callable[[], object], object]] = {
+    "nan": (lambda: math.nan, "nan"),
+    "infinities": (lambda: [math.inf, -math.inf, 1.5], ["inf", "-inf", 1.5]),
+    "nan as a key": (lambda: {math.nan: 1}, {"nan": 1}),
+    "huge int": (lambda: -(16**9_000), "-0x1" + "0" * 9_000),
+    "bytes": (lambda: b"\xff", "b'\\xff'"),
+    "set": (lambda: {1}, "{1}"),
+    "set of what has no text": (lambda: {Silent()}, "<set without a text>"),
+    "cycle": (cycle, [1, "..."]),
+    "surrogate": (lambda: "\ud800", "\ud800"),
+    "keys that are no text": (lambda: {(1, 2): 1, b"k": 2}, {"(1, 2)": 1, "b'k'": 2}),
+    "no text": (Silent, "<Silent without a text>"),
+    "beside what is good": (lambda: {"a": 1, "b": Silent()}, {"a": 1, "b": "<Silent without a text>"}),
+    "items that raise": (lambda: Untidy(a=(True, None)), {"a": [True, None]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_value_that_json_has_no_word_for_is_text(kind: str) -> None:
+    make, expected = HOSTILE[kind]
+    hostile = record(r=make(), good=7)
+
+    line = strict(JsonFormatter().format(hostile))
+    text = TextFormatter().format(hostile)
+
+    assert line["message"] == "hello"
+    assert line["good"] == 7
+    assert line["r"] == expected
+    assert " INFO test hello r=" in text
+    assert "\n" not in text
+
+
+def test_nesting_ends_where_a_reader_would_give_up() -> None:
+    line = strict(JsonFormatter().format(record(r=deep())))
+
+    assert line["message"] == "hello"
+    assert json.dumps(line["r"]).count("[") < DEEPEST
+
+
+@pytest.mark.parametrize("key", [1, None, (1, 2), b"time", Silent()])
+def test_key_that_is_no_text_becomes_one(key: object) -> None:
+    hostile = record()
+    attributes = cast(dict[object, object], hostile.__dict__)
+    attributes[key] = "kept"
+
+    line = strict(JsonFormatter().format(hostile))
+
+    assert line["message"] == "hello"
+    assert "kept" in line.values()
+    assert "kept" in TextFormatter().format(hostile)
+
+
+@pytest.mark.parametrize(
+    "name", ["time", "level", "logger", "request_id", "exception", "unformattable"]
+)
+def test_field_of_the_record_itself_wins_and_the_other_is_kept(name: str) -> None:
+    line = strict(JsonFormatter().format(record(**{name: "forged", f"extra_{name}": "second"})))
+
+    assert line.get(name) != "forged"
+    assert line[f"extra_{name}"] == "forged"
+    assert line[f"extra_extra_{name}"] == "second"
+
+
+@pytest.mark.parametrize("broken", ["%d", "%(name)s", "%", Silent()])
+def test_message_that_does_not_fit_its_arguments_is_written_without_them(broken: object) -> None:
+    unfit = record(order_id=7)
+    vars(unfit).update(msg=broken, args=("x", "y"))
+
+    line = strict(JsonFormatter().format(unfit))
+
+    assert (line["level"], line["logger"], line["order_id"]) == ("INFO", "test", 7)
+    assert line["time"].endswith("+00:00")
+    assert line["message"] == (broken if isinstance(broken, str) else "<Silent without a text>")
+    assert line["unformattable"]
+    assert " INFO test " in TextFormatter().format(unfit)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e30])
+def test_time_that_is_no_moment_is_written_as_it_is(seconds: float) -> None:
+    assert moment(seconds) == str(seconds)
+
+
+def test_record_whose_level_and_logger_are_objects_is_one_line() -> None:
+    odd = record()
+    vars(odd).update(levelname=Silent(), name=Silent())
+
+    assert strict(JsonFormatter().format(odd))["message"] == "hello"
+    assert TextFormatter().format(odd).endswith(" hello")

@@ -1,0 +1,21 @@
+"""What happens a thousand times a second is counted each time and logged once a second."""
+
+import logging
+
+import pytest
+
+from app.core.log.throttled_warning import ThrottledWarning
+
+
+def test_first_event_is_logged_and_then_one_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    times = iter((100.0, 100.5, 100.9, 101.0, 101.5))
+    warning = ThrottledWarning(logging.getLogger("app.x"), "it_happened", lambda: next(times))
+
+    for number in range(5):
+        warning.count(number=number)
+
+    logged = [(record.getMessage(), vars(record)["count"]) for record in caplog.records]
+    assert logged == [("it_happened", 1), ("it_happened", 4)]
+    assert [vars(record)["number"] for record in caplog.records] == [0, 3]
+    assert warning.total == 5

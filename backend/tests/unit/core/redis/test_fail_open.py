@@ -1,0 +1,36 @@
+"""The decorator answers for Redis, and for nothing else."""
+
+import asyncio
+
+import pytest
+
+from app.core.redis.fail_open import fail_open
+from app.core.redis.gateway import RedisUnavailable
+
+
+class Shop:
+    @fail_open(returning=None)
+    async def ask(self, answer: str | BaseException) -> str:
+        """What is asked."""
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+async def test_answer_is_passed_on() -> None:
+    assert await Shop().ask("yes") == "yes"
+
+
+async def test_without_redis_the_answer_is_the_declared_one() -> None:
+    assert await Shop().ask(RedisUnavailable()) is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+async def test_everything_else_is_raised(error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        await Shop().ask(error())
+
+
+def test_method_keeps_its_name_and_its_documentation() -> None:
+    assert Shop.ask.__name__ == "ask"
+    assert Shop.ask.__doc__ == "What is asked."
