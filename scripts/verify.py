@@ -27,7 +27,7 @@ ENVELOPE = {"code", "message", "request_id", "details"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: Message
     body: bytes
@@ -54,30 +54,30 @@ class NoRedirect(HTTPRedirectHandler):
         return None
 
 
-Get = Callable[..., Answer]
+Get = Callable[..., Response]
 Promise = Callable[[Get], str | None]
 
 
-def get(url: str, path: str, **headers: str) -> Answer:
+def get(url: str, path: str, **headers: str) -> Response:
     """Raises ``Broken`` where nobody answers."""
     opener = build_opener(NoRedirect())
     address = url.rstrip("/") + path
     request = Request(address, headers=headers)  # noqa: S310  main lets http and https through
     try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            return Answer(answer.status, answer.headers, answer.read(MAX_BODY_BYTES))
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            return Response(response.status, response.headers, response.read(MAX_BODY_BYTES))
     except HTTPError as error:
         with error:
-            return Answer(error.code, error.headers, error.read(MAX_BODY_BYTES))
+            return Response(error.code, error.headers, error.read(MAX_BODY_BYTES))
     except (URLError, OSError, HTTPException) as error:
         raise Broken(f"no answer: {getattr(error, 'reason', None) or error!r}") from None
 
 
 def health(get: Get) -> None:
-    answer = get("/health")
-    expect_status(answer, HTTPStatus.OK)
-    if answer.body != b'{"status":"ok"}':
-        raise Broken(f"the body is {answer.body[:80]!r}")
+    response = get("/health")
+    expect_status(response, HTTPStatus.OK)
+    if response.body != b'{"status":"ok"}':
+        raise Broken(f"the body is {response.body[:80]!r}")
 
 
 def request_id(get: Get) -> None:
@@ -95,10 +95,10 @@ def not_found(get: Get) -> None:
 
 
 def unauthorized(get: Get) -> None:
-    answer = get("/api/v1/users/me")
-    expect_error(answer, HTTPStatus.UNAUTHORIZED, "unauthorized")
-    if answer.headers["WWW-Authenticate"] != "Bearer":
-        raise Broken(f"WWW-Authenticate is {answer.headers['WWW-Authenticate']!r}")
+    response = get("/api/v1/users/me")
+    expect_error(response, HTTPStatus.UNAUTHORIZED, "unauthorized")
+    if response.headers["WWW-Authenticate"] != "Bearer":
+        raise Broken(f"WWW-Authenticate is {response.headers['WWW-Authenticate']!r}")
 
 
 def live(get: Get) -> None:
@@ -106,19 +106,19 @@ def live(get: Get) -> None:
 
 
 def ready(get: Get) -> str:
-    answer = get("/api/v1/health/ready")
-    checks = answer.json().get("checks", {})
+    response = get("/api/v1/health/ready")
+    checks = response.json().get("checks", {})
     found = ", ".join(f"{name} {state}" for name, state in checks.items())
-    if answer.status != HTTPStatus.OK:
-        raise Broken(f"{answer.status}, {found}")
+    if response.status != HTTPStatus.OK:
+        raise Broken(f"{response.status}, {found}")
     return found
 
 
 def hardened(get: Get) -> None:
-    answer = get("/health")
-    if answer.headers["X-Content-Type-Options"] != "nosniff":
+    response = get("/health")
+    if response.headers["X-Content-Type-Options"] != "nosniff":
         raise Broken("X-Content-Type-Options is not sent")
-    if "uvicorn" in (server := answer.headers.get("Server", "")):
+    if "uvicorn" in (server := response.headers.get("Server", "")):
         raise Broken(f"Server is {server!r}")
 
 
@@ -129,17 +129,17 @@ def docs(wanted: str | None, get: Get) -> str:
     return "" if wanted else found
 
 
-def expect_status(answer: Answer, status: int) -> None:
-    if answer.status != status:
-        raise Broken(f"the status is {answer.status}, not {status:d}")
+def expect_status(response: Response, status: int) -> None:
+    if response.status != status:
+        raise Broken(f"the status is {response.status}, not {status:d}")
 
 
-def expect_error(answer: Answer, status: int, code: str) -> None:
-    expect_status(answer, status)
-    error = answer.json().get("error")
+def expect_error(response: Response, status: int, code: str) -> None:
+    expect_status(response, status)
+    error = response.json().get("error")
     if not isinstance(error, dict) or error.keys() != ENVELOPE or error["code"] != code:
-        raise Broken(f"no envelope with the code {code}: {answer.body[:200]!r}")
-    if error["request_id"] != answer.headers["X-Request-ID"]:
+        raise Broken(f"no envelope with the code {code}: {response.body[:200]!r}")
+    if error["request_id"] != response.headers["X-Request-ID"]:
         raise Broken("request_id is not that of the header")
 
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 from quality.adversarial.arena import Arena, attack
 from quality.adversarial.counting import FORWARDED, TRUSTING, TRUSTING_ANOTHER, Meter, own_count
 from quality.adversarial.expect import expect, must
-from quality.testkit.client import Answer, message
+from quality.testkit.client import Response, message
 from quality.testkit.server import HOST
 
 ME = "/api/v1/users/me"
@@ -68,7 +68,7 @@ async def forwarded_for(arena: Arena) -> None:
                 must(await client_of(wary, (FORWARDED, claim)) == HOST, "it was believed")
 
 
-async def claiming(arena: Arena, claim: str) -> Answer:
+async def claiming(arena: Arena, claim: str) -> Response:
     """One request that is counted."""
     return await arena.get(ME, headers=[(FORWARDED, claim)])
 
@@ -122,15 +122,15 @@ async def disguises(arena: Arena) -> None:
         plain = await arena.request(method, path, [same], token=token)
         for name, value in DISGUISES.items():
             with arena.variant(f"{method} {path} {name}"):
-                answer = await arena.request(method, path, [same, (name, value)], token=token)
-                must(answer.status == plain.status, f"{answer.status}, not {plain.status}")
-                must(answer.body == plain.body, f"another body: {answer.body[:300]!r}")
-                must(lasting(answer) == lasting(plain), f"other headers: {answer.headers}")
+                response = await arena.request(method, path, [same, (name, value)], token=token)
+                must(response.status == plain.status, f"{response.status}, not {plain.status}")
+                must(response.body == plain.body, f"another body: {response.body[:300]!r}")
+                must(lasting(response) == lasting(plain), f"other headers: {response.headers}")
 
 
-def lasting(answer: Answer) -> set[tuple[str, str]]:
+def lasting(response: Response) -> set[tuple[str, str]]:
     """The headers that two equal requests share."""
-    return {pair for pair in answer.headers if pair[0] not in {"date", "connection"}}
+    return {pair for pair in response.headers if pair[0] not in {"date", "connection"}}
 
 
 MALFORMED_HOSTS = (
@@ -158,9 +158,9 @@ async def hosts(arena: Arena) -> None:
                 expect(await meter.read(partial(picky.send, to(host))), 401)
         for host in (*MALFORMED_HOSTS, *FOREIGN_HOSTS):
             with arena.variant(f"{host:.40}"):
-                answer = await meter.read(partial(picky.send, to(host)))
-                expect(answer, 400)
-                must(not host or host.encode() not in said(answer), "the answer shows it")
+                response = await meter.read(partial(picky.send, to(host)))
+                expect(response, 400)
+                must(not host or host.encode() not in said(response), "the answer shows it")
     for host in MALFORMED_HOSTS:
         with arena.variant(f"{host:.40} where every name is served"):
             expect(await arena.send(to(host)), 400)
@@ -171,17 +171,17 @@ async def hosts(arena: Arena) -> None:
         f"ftp://{EVIL}{ME}",
     ):
         with arena.variant(target):
-            answer = await Meter().read(partial(arena.get, target))
-            expect(answer, 401)
-            must(EVIL.encode() not in said(answer), "the answer shows it")
+            response = await Meter().read(partial(arena.get, target))
+            expect(response, 401)
+            must(EVIL.encode() not in said(response), "the answer shows it")
 
 
 def to(host: str) -> bytes:
     return message("GET", ME).replace(f"Host: {HOST}".encode(), f"Host: {host}".encode())
 
 
-def said(answer: Answer) -> bytes:
-    return repr(answer.headers).encode() + answer.body
+def said(response: Response) -> bytes:
+    return repr(response.headers).encode() + response.body
 
 
 OTHER_PATHS = (
@@ -215,9 +215,9 @@ async def paths(arena: Arena) -> None:
         for path in (*OTHER_PATHS, *SAME_PATHS):
             with arena.variant(path):
                 send = partial(fresh.get, path, arena.alice.token)
-                answer = await (meter.read(send) if is_limited(path) else send())
-                expect(answer, *((200,) if path in SAME_PATHS else (400, 404, 422)))
-                must(answer.header("location") is None, "a redirect")
+                response = await (meter.read(send) if is_limited(path) else send())
+                expect(response, *((200,) if path in SAME_PATHS else (400, 404, 422)))
+                must(response.header("location") is None, "a redirect")
 
 
 def is_limited(path: str) -> bool:

@@ -22,7 +22,7 @@ import asyncpg
 
 from app.core.config import Settings
 from quality.adversarial.expect import expect, must
-from quality.testkit.client import PIECE, Answer, Connection, Headers, message
+from quality.testkit.client import PIECE, Connection, Headers, Response, message
 from quality.testkit.cpu import cpu_seconds
 from quality.testkit.server import Server, serving
 from quality.testkit.services import PASSWORD, Account, create_accounts, settings_of
@@ -169,18 +169,18 @@ class Arena:
         self._open.append(connection)
         return connection
 
-    async def send(self, raw: bytes, *, head: bool = False) -> Answer:
+    async def send(self, raw: bytes, *, head: bool = False) -> Response:
         """The answer to exactly these bytes."""
         pieces = (raw[start : start + PIECE] for start in range(0, len(raw), PIECE))
         return await self.stream(pieces, head=head)
 
-    async def stream(self, pieces: Iterable[bytes], *, head: bool = False) -> Answer:
+    async def stream(self, pieces: Iterable[bytes], *, head: bool = False) -> Response:
         """The answer to these bytes, sent until they end or the server answers: it may refuse early."""
-        answer = await Connection(self.server.port).exchange(pieces, head=head)
-        shown = repr(answer.headers).encode() + answer.body
+        response = await Connection(self.server.port).exchange(pieces, head=head)
+        shown = repr(response.headers).encode() + response.body
         for what, secret in self.secrets.items():
             must(secret.encode() not in shown, f"the answer shows the {what}")
-        return answer
+        return response
 
     async def request(
         self,
@@ -189,30 +189,30 @@ class Arena:
         headers: Headers = (),
         body: bytes = b"",
         token: str = "",
-    ) -> Answer:
+    ) -> Response:
         """The answer to a request with Host, the token if there is one, and the length of the body if there is one."""
         raw = message(method, target, headers, body, token)
         return await self.send(raw, head=method == "HEAD")
 
-    async def get(self, target: str, token: str = "", headers: Headers = ()) -> Answer:
+    async def get(self, target: str, token: str = "", headers: Headers = ()) -> Response:
         return await self.request("GET", target, headers, token=token)
 
-    async def post_json(self, target: str, body: bytes | object, token: str = "") -> Answer:
+    async def post_json(self, target: str, body: bytes | object, token: str = "") -> Response:
         """POST a value as JSON; bytes are sent as they are."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.request("POST", target, [JSON], raw, token)
 
-    async def register(self, email: str, password: str) -> Answer:
+    async def register(self, email: str, password: str) -> Response:
         return await self.post_json("/api/v1/users", {"email": email, "password": password})
 
-    async def login(self, username: str, password: str) -> Answer:
+    async def login(self, username: str, password: str) -> Response:
         return await self.login_raw(urlencode({"username": username, "password": password}))
 
-    async def login_raw(self, form: str) -> Answer:
+    async def login_raw(self, form: str) -> Response:
         """Log in with a form that is encoded already."""
         return await self.request("POST", "/auth/login", [FORM], form.encode())
 
-    async def within(self, seconds: float, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def within(self, seconds: float, send: Callable[[], Awaitable[Response]]) -> Response:
         """The first answer that costs the server no more processor time than this.
 
         A clock on the wall would tell how busy the machine is. Nor is the first try alone believed: the server may
@@ -221,12 +221,12 @@ class Arena:
         pid, costs = self.server.process.pid, list[float]()
         for _ in range(TRIES):
             before = cpu_seconds(pid)
-            answer = await send()
+            response = await send()
             costs.append(cpu_seconds(pid) - before)
             if costs[-1] <= seconds:
                 break
         must(costs[-1] <= seconds, f"{min(costs):.2f} s of work at least, not {seconds}")
-        return answer
+        return response
 
     # What must be true afterwards.
 
@@ -249,8 +249,8 @@ class Arena:
     async def settled(self) -> None:
         """GET /health is 200, and its log record has arrived, and so has everything before it."""
         mark = uuid4().hex
-        answer = await self.get("/health", headers=[("X-Request-ID", mark)])
-        expect(answer, 200)
+        response = await self.get("/health", headers=[("X-Request-ID", mark)])
+        expect(response, 200)
         for _ in range(LOG_TRIES):
             if mark in self.server.text:
                 return

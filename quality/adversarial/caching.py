@@ -15,7 +15,7 @@ from app.models.user import User, user_key
 from quality.adversarial.arena import Arena, attack
 from quality.adversarial.expect import expect, must
 from quality.adversarial.held import HeldRedis
-from quality.testkit.client import Answer, message
+from quality.testkit.client import Response, message
 from quality.testkit.services import PASSWORD, Account
 
 ME = "/api/v1/users/me"
@@ -50,9 +50,9 @@ async def warm_for_a_stranger(arena: Arena) -> None:
                 expect(await arena.get(path_of(victim), arena.admin.token), 200)
                 must(await redis.exists(name) == 1, "the entry is not warm")
                 await asyncio.sleep(IDLE_SECONDS + 0.1)
-                answer = await arena.get(path_of(victim), token)
-                expect(answer, status)
-                must(victim.email.encode() not in answer.body, "the answer shows the account")
+                response = await arena.get(path_of(victim), token)
+                expect(response, status)
+                must(victim.email.encode() not in response.body, "the answer shows the account")
                 idle = await redis.object("IDLETIME", name)
                 must(idle >= IDLE_SECONDS, "the entry was read")
         with arena.variant("the admin again, whose read does show"):
@@ -212,13 +212,13 @@ async def shared_cache(arena: Arena) -> None:
             "If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
         }.items():
             with arena.variant(f"{path:.20} {name}"):
-                answer = await arena.get(path, arena.alice.token, [(name, value)])
-                expect(answer, 200)
-                must_not_be_stored(answer)
+                response = await arena.get(path, arena.alice.token, [(name, value)])
+                expect(response, 200)
+                must_not_be_stored(response)
     with arena.variant("a login"):
-        answer = await arena.login(arena.alice.email, PASSWORD)
-        expect(answer, 200)
-        must_not_be_stored(answer)
+        response = await arena.login(arena.alice.email, PASSWORD)
+        expect(response, 200)
+        must_not_be_stored(response)
     for path in PRIVATE:
         for form in DECEPTIVE:
             deceptive = form.format(path)
@@ -228,10 +228,10 @@ async def shared_cache(arena: Arena) -> None:
             await in_turn(arena, path)
 
 
-def must_not_be_stored(answer: Answer) -> None:
-    must(answer.header("cache-control") == "no-store", f"{answer.header('cache-control')}")
+def must_not_be_stored(response: Response) -> None:
+    must(response.header("cache-control") == "no-store", f"{response.header('cache-control')}")
     for name in ("etag", "last-modified", "expires", "age"):
-        must(answer.header(name) is None, f"{name}: {answer.header(name)}")
+        must(response.header(name) is None, f"{name}: {response.header(name)}")
 
 
 async def in_turn(arena: Arena, path: str) -> None:
@@ -239,6 +239,6 @@ async def in_turn(arena: Arena, path: str) -> None:
     connection, callers = arena.connect(), [arena.alice, arena.bob] * 10
     await connection.send(b"".join(message("GET", path, token=caller.token) for caller in callers))
     for caller in callers:
-        answer = await connection.answer()
-        expect(answer, 200)
-        must(answer.json()["id"] == str(caller.id), "somebody else's data")
+        response = await connection.response()
+        expect(response, 200)
+        must(response.json()["id"] == str(caller.id), "somebody else's data")

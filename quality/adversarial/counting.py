@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from app.core.rate_limit.redis import PREFIX
 from quality.adversarial.expect import AttackSucceeded
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.server import HOST
 
 T = TypeVar("T")
@@ -38,21 +38,21 @@ def own_address() -> str:
     return "2001:{}{}:{}{}:{}{}::1".format(*(secrets.token_hex(1) for _ in range(6)))
 
 
-def is_counted(answer: Answer) -> bool:
-    return answer.header("x-ratelimit-remaining") is not None
+def is_counted(response: Response) -> bool:
+    return response.header("x-ratelimit-remaining") is not None
 
 
-def remaining(answer: Answer) -> int:
-    if not is_counted(answer):
+def remaining(response: Response) -> int:
+    if not is_counted(response):
         raise NotCounted("it was not counted")
-    return int(answer.header("x-ratelimit-remaining") or 0)
+    return int(response.header("x-ratelimit-remaining") or 0)
 
 
-def admitted(answers: Sequence[Answer]) -> int:
+def admitted(responses: Sequence[Response]) -> int:
     """How many of them were. Raises ``NotCounted`` unless all of them were counted."""
-    if not all(map(is_counted, answers)):
+    if not all(map(is_counted, responses)):
         raise NotCounted("some were not counted")
-    return sum(answer.status != HTTPStatus.TOO_MANY_REQUESTS for answer in answers)
+    return sum(response.status != HTTPStatus.TOO_MANY_REQUESTS for response in responses)
 
 
 async def counted(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -74,34 +74,34 @@ class Meter:
     def __init__(self) -> None:
         self.left: float = float("inf")
 
-    async def read(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def read(self, send: Callable[[], Awaitable[Response]]) -> Response:
         """The answer to a request of the same client. Raises if it was counted for another."""
 
-        async def ask() -> Answer:
-            answer = await send()
-            remaining(answer)
-            return answer
+        async def ask() -> Response:
+            response = await send()
+            remaining(response)
+            return response
 
-        answer = await counted(ask)
-        if remaining(answer) >= self.left:
-            raise AttackSucceeded(f"{remaining(answer)} left, before it {self.left}")
-        self.left = remaining(answer)
-        return answer
+        response = await counted(ask)
+        if remaining(response) >= self.left:
+            raise AttackSucceeded(f"{remaining(response)} left, before it {self.left}")
+        self.left = remaining(response)
+        return response
 
 
-async def crowd(requests: Iterable[bytes], ports: Iterable[int]) -> list[Answer]:
+async def crowd(requests: Iterable[bytes], ports: Iterable[int]) -> list[Response]:
     """The answers to all of these, over one connection to each of the ports, side by side."""
-    waiting, answers = iter(requests), []
+    waiting, responses = iter(requests), []
 
     async def client(port: int) -> None:
         connection = Connection(port)
         for raw in waiting:
             await connection.send(raw)
-            answers.append(await connection.answer(head=raw.startswith(b"HEAD")))
+            responses.append(await connection.response(head=raw.startswith(b"HEAD")))
         connection.close()
 
     await asyncio.gather(*map(client, ports))
-    return answers
+    return responses
 
 
 class Counts:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from quality.adversarial.arena import Arena, attack
 from quality.adversarial.expect import expect, expect_no_http, must
-from quality.testkit.client import Answer, message, read_answer
+from quality.testkit.client import Response, message, read_response
 from quality.testkit.server import HOST
 
 ME = "/api/v1/users/me"
@@ -59,13 +59,13 @@ TWO_READINGS = {
 async def request_smuggling(arena: Arena) -> None:
     for name, raw in NO_HTTP.items():
         with arena.variant(name):
-            expect_no_http(await last_answer(arena, raw))
+            expect_no_http(await last_response(arena, raw))
     for name, raw in TWO_READINGS.items():
         with arena.variant(name):
-            expect(await last_answer(arena, raw), 400)
+            expect(await last_response(arena, raw), 400)
 
 
-async def last_answer(arena: Arena, raw: bytes) -> Answer:
+async def last_response(arena: Arena, raw: bytes) -> Response:
     """The one answer to these bytes and a request behind them, after which the server must have hung up."""
     stowaway = f"stowaway-{arena.tally.variants}"
     behind = message("GET", "/health", [(ID, stowaway)])
@@ -76,11 +76,11 @@ async def last_answer(arena: Arena, raw: bytes) -> Answer:
     reader = asyncio.StreamReader()
     reader.feed_data(said)
     reader.feed_eof()
-    answer = await read_answer(reader, 0)
+    response = await read_response(reader, 0)
     must(await reader.read() == b"", "more than one answer")
     await arena.settled()
     must(stowaway not in arena.server.text, "the request behind it was served")
-    return answer
+    return response
 
 
 READABLE = {"GET", "HEAD"}
@@ -105,17 +105,17 @@ async def methods(arena: Arena) -> None:
     for path, allowed in ALLOWED.items():
         for method in sorted(set(KNOWN) - allowed):
             with arena.variant(f"{method} {path}"):
-                answer = await arena.request(method, path, [("X-Secret", arena.marker)])
-                expect(answer, 405, head=method == "HEAD")
-                sent = (answer.header("allow") or "").split(", ")
+                response = await arena.request(method, path, [("X-Secret", arena.marker)])
+                expect(response, 405, head=method == "HEAD")
+                sent = (response.header("allow") or "").split(", ")
                 must(set(sent) == allowed and len(sent) == len(allowed), f"Allow: {sent}")
         if "HEAD" in allowed:
             with arena.variant(f"HEAD {path} says what GET says"):
                 await same_without_body(arena, path)
     for target in (f"{HOST}:80", "evil.example:443", "/health", "*"):
         with arena.variant(f"CONNECT {target}"):
-            answer = await arena.send(message("CONNECT", target))
-            must(answer.status in {400, 404, 405}, f"{answer.status}")
+            response = await arena.send(message("CONNECT", target))
+            must(response.status in {400, 404, 405}, f"{response.status}")
     for method in UNKNOWN:
         with arena.variant(f"{method!a}"):
             expect_no_http(await arena.send(message(method, "/health")))
@@ -132,8 +132,8 @@ async def same_without_body(arena: Arena, path: str) -> None:
     must(without_date(head) == without_date(got), f"HEAD {head.headers}, GET {got.headers}")
 
 
-def without_date(answer: Answer) -> list[tuple[str, str]]:
-    return [pair for pair in answer.headers if pair[0] != "date"]
+def without_date(response: Response) -> list[tuple[str, str]]:
+    return [pair for pair in response.headers if pair[0] != "date"]
 
 
 @attack(
@@ -159,13 +159,13 @@ async def expensive_headers(arena: Arena) -> None:
     }.items():
         header = name.partition(",")[0]
         with arena.variant(name):
-            answer = await arena.within(AT_ONCE_SECONDS, asking(arena, header, value))
-            expect(answer, 200)
-            must(answer.body == whole, "not the whole asset")
+            response = await arena.within(AT_ONCE_SECONDS, asking(arena, header, value))
+            expect(response, 200)
+            must(response.body == whole, "not the whole asset")
         with arena.variant(f"{name}, 64 kB"):
             large = f"{value}," * (64_000 // len(value) + 1)
             expect(await arena.within(AT_ONCE_SECONDS, asking(arena, header, large)), 431)
 
 
-def asking(arena: Arena, header: str, value: str) -> Callable[[], Awaitable[Answer]]:
+def asking(arena: Arena, header: str, value: str) -> Callable[[], Awaitable[Response]]:
     return partial(arena.get, STYLE, headers=[(header, value)])

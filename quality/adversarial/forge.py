@@ -66,6 +66,6 @@ async def refuse_all(arena: Arena, tokens: dict[str, str]) -> None:
 
 async def accept(arena: Arena, token: str) -> None:
     """The token is Alice's."""
-    answer = await arena.get(ME, token)
-    expect(answer, 200)
-    must(answer.json()["id"] == str(arena.alice.id), "the token is somebody else's")
+    response = await arena.get(ME, token)
+    expect(response, 200)
+    must(response.json()["id"] == str(arena.alice.id), "the token is somebody else's")

@@ -192,10 +192,10 @@ async def bit_flips(arena: Arena) -> None:
 
 
 async def refuse_changed(arena: Arena, token: str, *, may_be_alice: bool = False) -> None:
-    answer = await arena.get(ME, token)
+    response = await arena.get(ME, token)
     if CONTROL.search(token):
-        expect_no_http(answer)
-    elif may_be_alice and answer.status == HTTPStatus.OK:
-        must(answer.json()["id"] == str(arena.alice.id), "the token became somebody else's")
+        expect_no_http(response)
+    elif may_be_alice and response.status == HTTPStatus.OK:
+        must(response.json()["id"] == str(arena.alice.id), "the token became somebody else's")
     else:
-        expect_challenge(answer, INVALID)
+        expect_challenge(response, INVALID)

@@ -35,7 +35,7 @@ class HeldRedis(FaultProxy):
         self,
         client: asyncio.StreamReader,
         service: asyncio.StreamWriter,
-        answers: asyncio.StreamWriter,
+        responses: asyncio.StreamWriter,
     ) -> None:
         try:
             while data := await client.read(PIECE):

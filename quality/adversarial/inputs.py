@@ -88,9 +88,9 @@ async def query(arena: Arena) -> None:
     usual = (await arena.get(ME, arena.alice.token)).body
     for text in QUERIES:
         with arena.variant(text or "empty"):
-            answer = await arena.get(f"{ME}?{text}", arena.alice.token)
-            expect(answer, 200)
-            must(answer.body == usual, "the query changed the answer")
+            response = await arena.get(f"{ME}?{text}", arena.alice.token)
+            expect(response, 200)
+            must(response.body == usual, "the query changed the answer")
     for path, name, kinds in await query_parameters(arena):
         if "array" not in kinds:
             with arena.variant(f"{path} {name} twice"):
@@ -124,14 +124,14 @@ async def pagination(arena: Arena) -> None:
     for number in NUMBERS:
         with arena.variant(f"{number:.40}"):
             text = urlencode({"limit": number, "offset": number, "after": number})
-            answer = await arena.get(f"{ME}?{text[:8_000]}", arena.alice.token)
-            expect(answer, 200)
-            must(answer.body == usual, "the query changed the answer")
+            response = await arena.get(f"{ME}?{text[:8_000]}", arena.alice.token)
+            expect(response, 200)
+            must(response.body == usual, "the query changed the answer")
         for path, name, _ in read:
             with arena.variant(f"{path} {name} {number:.40}"):
                 text = urlencode({name: number})
-                answer = await arena.get(f"{path}?{text[:8_000]}", arena.alice.token)
-                expect(answer, 200, 403, 404, 422)
+                response = await arena.get(f"{path}?{text[:8_000]}", arena.alice.token)
+                expect(response, 200, 403, 404, 422)
 
 
 @attack("A-48", "ids in upper case, braces, urn, 32 hex; nil, 0, 10 kB, ..%2f", "canonical only")
@@ -171,9 +171,9 @@ async def ids(arena: Arena) -> None:
             expect(await arena.get(f"{USERS}/{spelling}", arena.admin.token), status)
     with arena.variant("escaped, it is the same id"):
         escaped = "".join(f"%{byte:02x}" for byte in str(id_).encode())
-        answer = await arena.get(f"{USERS}/{escaped}", arena.admin.token)
-        expect(answer, 200)
-        must(answer.json()["id"] == str(id_), "somebody else's account")
+        response = await arena.get(f"{USERS}/{escaped}", arena.admin.token)
+        expect(response, 200)
+        must(response.json()["id"] == str(id_), "somebody else's account")
 
 
 @attack(
@@ -204,8 +204,8 @@ async def heads(arena: Arena) -> None:
     }
     for name, (raw, status) in requests.items():
         with arena.variant(name):
-            answer = await arena.within(AT_ONCE_SECONDS, partial(arena.send, raw))
-            expect(answer, status)
+            response = await arena.within(AT_ONCE_SECONDS, partial(arena.send, raw))
+            expect(response, status)
     for name, target in {"URL": "/" + "a" * MEGABYTE, "query": f"{ME}?{'a' * MEGABYTE}"}.items():
         with arena.variant(f"{name} of 1 MB, which no parser takes"):
             expect_no_http(await arena.within(AT_ONCE_SECONDS, partial(arena.get, target)))
@@ -254,7 +254,7 @@ async def corpus(arena: Arena) -> None:
 
 async def must_keep_or_refuse(arena: Arena, email: str) -> None:
     """RFC 5321 allows more letters in front of the @ than one would think."""
-    answer = await arena.register(email, PASSWORD)
-    expect(answer, 201, 422)
-    if answer.status == HTTPStatus.CREATED:
-        must(answer.json()["email"] == email.lower(), f"stored as {answer.json()['email']}")
+    response = await arena.register(email, PASSWORD)
+    expect(response, 201, 422)
+    if response.status == HTTPStatus.CREATED:
+        must(response.json()["email"] == email.lower(), f"stored as {response.json()['email']}")

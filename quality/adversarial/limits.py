@@ -226,11 +226,11 @@ async def probes(arena: Arena) -> None:
         for path in PROBES:
             for method in ("GET", "HEAD"):
                 with arena.variant(f"{method} {path}"):
-                    answers = await crowd(
+                    responses = await crowd(
                         [message(method, path)] * times, [strict.server.port] * 20
                     )
-                    must({answer.status for answer in answers} == {200}, "not always 200")
-                    must(not any(map(is_counted, answers)), "it was counted")
+                    must({response.status for response in responses} == {200}, "not always 200")
+                    must(not any(map(is_counted, responses)), "it was counted")
 
 
 async def use_up(arena: Arena) -> None:
@@ -270,6 +270,6 @@ async def many_addresses(arena: Arena) -> None:
 async def flood(arena: Arena, number: int) -> int:
     """How many of so many addresses are told that they are counted."""
     requests = (message("GET", ME, [(FORWARDED, own_address())]) for _ in range(number))
-    answers = await crowd(requests, [arena.server.port] * 20)
-    must({answer.status for answer in answers} == {401}, "not everybody was admitted")
-    return sum(map(is_counted, answers))
+    responses = await crowd(requests, [arena.server.port] * 20)
+    must({response.status for response in responses} == {401}, "not everybody was admitted")
+    return sum(map(is_counted, responses))

@@ -9,7 +9,7 @@ from app.auth.password import hash_password
 from quality.adversarial.arena import FORM, JSON, Arena, attack, somebody
 from quality.adversarial.expect import expect, expect_challenge, must
 from quality.adversarial.timing import ROUNDS, TRIES, Try, must_take_as_long
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 from quality.testkit.services import PASSWORD, create_accounts
 
 LOGIN = "/auth/login"
@@ -44,18 +44,18 @@ async def timing(arena: Arena) -> None:
 def guesses(arena: Arena, addresses: list[str]) -> Try:
     """Logins that fail with one and the same answer, each with the next address."""
 
-    async def guess(number: int) -> Answer:
-        answer = await arena.login(addresses[number], PASSWORD)
-        expect_failure(answer)
-        return answer
+    async def guess(number: int) -> Response:
+        response = await arena.login(addresses[number], PASSWORD)
+        expect_failure(response)
+        return response
 
     return guess
 
 
-def expect_failure(answer: Answer) -> None:
+def expect_failure(response: Response) -> None:
     """The one answer to every failed login."""
-    expect_challenge(answer, "Bearer")
-    error = answer.json()["error"]
+    expect_challenge(response, "Bearer")
+    error = response.json()["error"]
     told = (error["message"], error["details"])
     must(told == ("Wrong e-mail address or password", {}), f"the answer tells {told}")
 

@@ -2,7 +2,7 @@
 
 from quality.adversarial.arena import Arena, attack
 from quality.adversarial.expect import expect, must
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 
 ME = "/api/v1/users/me"
 EVIL = "evil.example"
@@ -22,16 +22,16 @@ ORIGINS = (
 async def foreign_origins(arena: Arena) -> None:
     async with arena.another(CORS_ALLOWED_ORIGINS=GOOD) as open_to_one:
         with arena.variant("good"):
-            answer = await open_to_one.get(ME, headers=[("Origin", GOOD)])
-            must(granted(answer) == {"access-control-allow-origin": GOOD}, f"{granted(answer)}")
-            must("origin" in (answer.header("vary") or "").lower(), "no Vary: Origin")
+            response = await open_to_one.get(ME, headers=[("Origin", GOOD)])
+            must(granted(response) == {"access-control-allow-origin": GOOD}, f"{granted(response)}")
+            must("origin" in (response.header("vary") or "").lower(), "no Vary: Origin")
         for origin in ORIGINS:
             await refuse_origin(arena, open_to_one, ("Origin", origin))
         two = ("Origin", f"https://{EVIL}"), ("Origin", GOOD)
         await refuse_origin(arena, open_to_one, *two)
         with arena.variant("good, and then another"):
-            answer = await open_to_one.get(ME, headers=two[::-1])
-            must(set(granted(answer).values()) <= {GOOD}, f"granted: {granted(answer)}")
+            response = await open_to_one.get(ME, headers=two[::-1])
+            must(set(granted(response).values()) <= {GOOD}, f"granted: {granted(response)}")
     for origin in (GOOD, *ORIGINS):
         await refuse_origin(arena, arena, ("Origin", origin))
 
@@ -41,16 +41,16 @@ async def refuse_origin(arena: Arena, server: Arena, *origins: tuple[str, str]) 
     name = " and ".join(value for _, value in origins)
     with arena.variant(f"{name}, with credentials"):
         headers = [*origins, ("Cookie", "session=x")]
-        answer = await server.get(ME, arena.alice.token, headers)
-        expect(answer, 200)
-        must(not granted(answer), f"granted: {granted(answer)}")
+        response = await server.get(ME, arena.alice.token, headers)
+        expect(response, 200)
+        must(not granted(response), f"granted: {granted(response)}")
     with arena.variant(f"{name}, preflight"):
         asked = ("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "X")
-        answer = await server.request("OPTIONS", ME, [*origins, *asked])
-        expect(answer, 400, 405)
-        must(not granted(answer), f"granted: {granted(answer)}")
+        response = await server.request("OPTIONS", ME, [*origins, *asked])
+        expect(response, 400, 405)
+        must(not granted(response), f"granted: {granted(response)}")
 
 
-def granted(answer: Answer) -> dict[str, str]:
+def granted(response: Response) -> dict[str, str]:
     wanted = {"access-control-allow-origin", "access-control-allow-credentials"}
-    return {name: value for name, value in answer.headers if name in wanted}
+    return {name: value for name, value in response.headers if name in wanted}

@@ -8,7 +8,7 @@ from uuid import uuid4
 from quality.adversarial.arena import JSON, Arena, attack, somebody
 from quality.adversarial.expect import expect, expect_problem, must
 from quality.adversarial.timing import ROUNDS, TRIES, must_take_as_long
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 from quality.testkit.services import PASSWORD, create_accounts
 
 USERS = "/api/v1/users"
@@ -108,15 +108,15 @@ async def enumeration(arena: Arena) -> None:
     await create_accounts(arena.database_url, *taken)
     async with arena.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
 
-        async def new(number: int) -> Answer:
-            answer = await other.register(somebody(), PASSWORD)
-            expect(answer, 201)
-            return answer
+        async def new(number: int) -> Response:
+            response = await other.register(somebody(), PASSWORD)
+            expect(response, 201)
+            return response
 
-        async def again(number: int) -> Answer:
-            answer = await other.register(taken[number], PASSWORD)
-            expect(answer, 409)
-            return answer
+        async def again(number: int) -> Response:
+            response = await other.register(taken[number], PASSWORD)
+            expect(response, 409)
+            return response
 
         await must_take_as_long(arena, {"new": new, "taken": again}, "new")
 
@@ -134,10 +134,10 @@ async def race_for_an_address(arena: Arena) -> None:
             for connection in connections:
                 await connection.open()
             body = {"email": email, "password": PASSWORD}
-            answers = await asyncio.gather(*(c.post_json(USERS, body) for c in connections))
-            for answer in answers:
-                expect(answer, 201, 409, 503)
-            created = [answer for answer in answers if answer.status == HTTPStatus.CREATED]
+            responses = await asyncio.gather(*(c.post_json(USERS, body) for c in connections))
+            for response in responses:
+                expect(response, 201, 409, 503)
+            created = [response for response in responses if response.status == HTTPStatus.CREATED]
             must(len(created) == 1, f"{len(created)} were created")
             async with arena.database() as database:
                 rows = await database.fetchval("SELECT count(*) FROM users WHERE email = $1", email)
@@ -188,8 +188,8 @@ async def null_for_a_field(arena: Arena) -> None:
     for method in ("PATCH", "PUT"):
         with arena.variant(f"no {method} yet"):
             target, token = f"{USERS}/{arena.alice.id}", arena.alice.token
-            answer = await arena.request(method, target, [JSON], b'{"email": null}', token)
-            expect(answer, 405)
+            response = await arena.request(method, target, [JSON], b'{"email": null}', token)
+            expect(response, 405)
 
 
 @attack("A-35", "a secret in a body that is refused", "4xx, the secret nowhere")

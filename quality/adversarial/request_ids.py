@@ -7,7 +7,7 @@ from uuid import UUID
 from quality.adversarial.arena import JSON, Arena, attack
 from quality.adversarial.counting import own_count
 from quality.adversarial.expect import expect, expect_no_http, must
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 from quality.testkit.server import HOST, free_port
 from quality.testkit.services import PASSWORD
 
@@ -58,17 +58,17 @@ async def forged_request_id(arena: Arena) -> None:
     with arena.variant("a folded line"):
         expect_no_http(await arena.send(with_ids(b"a\r\n b")))
     with arena.variant("100 kB"):
-        answer = await arena.send(with_ids(b"x" * 100_000))
-        expect(answer, 431)
-        is_new(answer)
+        response = await arena.send(with_ids(b"x" * 100_000))
+        expect(response, 431)
+        is_new(response)
     with arena.variant("a line break and a header"):
-        answer = await arena.send(with_ids(b"a\r\nX-Injected: yes"))
-        expect(answer, 200)
-        must(answer.header("x-injected") is None, "the header came back")
+        response = await arena.send(with_ids(b"a\r\nX-Injected: yes"))
+        expect(response, 200)
+        must(response.header("x-injected") is None, "the header came back")
     for good in ECHOED:
         with arena.variant(f"good: {good:.20}"):
-            answer = await arena.send(with_ids(good.encode()))
-            must(answer.header(ID.lower()) == good, "a good id was replaced")
+            response = await arena.send(with_ids(good.encode()))
+            must(response.header(ID.lower()) == good, "a good id was replaced")
 
 
 def with_ids(*values: bytes) -> bytes:
@@ -78,16 +78,16 @@ def with_ids(*values: bytes) -> bytes:
 
 async def replaced(arena: Arena, *values: bytes) -> None:
     """A new id, and under it exactly one line in the log."""
-    answer = await arena.send(with_ids(*values))
-    expect(answer, 200)
-    request_id = is_new(answer)
+    response = await arena.send(with_ids(*values))
+    expect(response, 200)
+    request_id = is_new(response)
     await arena.settled()
     lines = [line for line in arena.server.records() if line.get("request_id") == request_id]
     must([line["level"] for line in lines] == ["INFO"], f"in the log: {lines}")
 
 
-def is_new(answer: Answer) -> str:
-    request_id = answer.header(ID.lower()) or ""
+def is_new(response: Response) -> str:
+    request_id = response.header(ID.lower()) or ""
     must(str(UUID(request_id)) == request_id, f"no new id: {request_id}")
     return request_id
 
@@ -148,10 +148,10 @@ async def with_and_without(
 ) -> None:
     head = method == "HEAD"
     with arena.variant(f"{status} {method} {target:.40}"):
-        answer = await arena.request(method, target, headers, body)
-        expect(answer, status, head=head)
-        is_new(answer)
+        response = await arena.request(method, target, headers, body)
+        expect(response, status, head=head)
+        is_new(response)
     with arena.variant(f"{status} {method} {target:.40} with an id"):
-        answer = await arena.request(method, target, [*headers, (ID, "mine")], body)
-        expect(answer, status, head=head)
-        must(answer.header(ID.lower()) == "mine", "the id was replaced")
+        response = await arena.request(method, target, [*headers, (ID, "mine")], body)
+        expect(response, status, head=head)
+        must(response.header(ID.lower()) == "mine", "the id was replaced")

@@ -100,9 +100,9 @@ def get(path: str = "/health", *headers: str, host: str | None = "testserver") -
     return "\r\n".join([f"GET {path} HTTP/1.1", *fields, "", ""]).encode("latin-1")
 
 
-def assert_envelope(answer: Response, status: int) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+def assert_envelope(response: Response, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
 
 
 def routes_of(app: FastAPI) -> dict[str, set[str]]:
@@ -122,15 +122,17 @@ class TestMethods:
     ) -> None:
         target = path.format(user_id=UNKNOWN_ID, name="favicon.png")
 
-        answers = {method: await client.request(method, target) for method in METHODS}
+        responses = {method: await client.request(method, target) for method in METHODS}
 
         refused = {
-            method: answer for method, answer in answers.items() if answer.status_code == 405
+            method: response
+            for method, response in responses.items()
+            if response.status_code == 405
         }
         assert set(METHODS) - set(refused) == set(ALLOW[path].split(", "))
-        assert {answer.headers["Allow"] for answer in refused.values()} == {ALLOW[path]}
+        assert {response.headers["Allow"] for response in refused.values()} == {ALLOW[path]}
         assert all(
-            "error" in answer.json() for method, answer in refused.items() if method != "HEAD"
+            "error" in response.json() for method, response in refused.items() if method != "HEAD"
         )
 
     @pytest.fixture
@@ -159,33 +161,33 @@ class TestMethods:
         self, many: FastAPI, path: str, allow: str, root: str
     ) -> None:
         async with client_behind(many, root) as client:
-            answer = await client.put(root + path)
+            response = await client.put(root + path)
 
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == allow
+        assert response.status_code == 405
+        assert response.headers["Allow"] == allow
 
     @pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PUT", "OPTIONS"])
     async def test_known_to_the_parser_get_the_envelope_on_the_wire(
         self, server: LiveServer, method: str
     ) -> None:
-        answer = await server.exchange(f"{method} /health HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        response = await server.exchange(f"{method} /health HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
-        assert_envelope(answer, 405)
-        assert answer.headers["Allow"] == READABLE
+        assert_envelope(response, 405)
+        assert response.headers["Allow"] == READABLE
 
     async def test_trace_does_not_send_the_request_back(self, server: LiveServer) -> None:
-        answer = await server.exchange(
+        response = await server.exchange(
             b"TRACE /health HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n"
         )
 
-        assert "secret" not in answer.text
+        assert "secret" not in response.text
 
     async def test_header_cannot_override_the_method(self, client: AsyncClient) -> None:
         headers = {"X-HTTP-Method-Override": "GET", "X-HTTP-Method": "GET", "X-Method": "GET"}
 
-        answer = await client.post("/health", headers=headers, params={"_method": "GET"})
+        response = await client.post("/health", headers=headers, params={"_method": "GET"})
 
-        assert answer.status_code == 405
+        assert response.status_code == 405
 
 
 class TestHead:
@@ -218,8 +220,8 @@ class TestHead:
         assert after.status_code == 200
 
 
-def without_date(answer: Response) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name != "date"}
+def without_date(response: Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name != "date"}
 
 
 class TestPaths:
@@ -270,22 +272,22 @@ class TestPaths:
     ) -> None:
         token = f"Authorization: {headers_of(admin)['Authorization']}"
 
-        answer = await server.exchange(get(path, token, host=EVIL))
+        response = await server.exchange(get(path, token, host=EVIL))
 
-        assert_envelope(answer, status)
-        assert "Location" not in answer.headers
-        assert "X-Injected" not in answer.headers
-        assert EVIL not in answer.text + str(answer.headers)
+        assert_envelope(response, status)
+        assert "Location" not in response.headers
+        assert "X-Injected" not in response.headers
+        assert EVIL not in response.text + str(response.headers)
 
     async def test_percent_encoded_letters_are_the_same_path(
         self, server: LiveServer, admin: User
     ) -> None:
         token = f"Authorization: {headers_of(admin)['Authorization']}"
 
-        answer = await server.exchange(get("/%61pi/v1/users/m%65", token))
+        response = await server.exchange(get("/%61pi/v1/users/m%65", token))
 
-        assert answer.status_code == 200
-        assert answer.json()["email"] == admin.email
+        assert response.status_code == 200
+        assert response.json()["email"] == admin.email
 
     @pytest.mark.parametrize(
         "query",
@@ -297,16 +299,16 @@ class TestPaths:
     async def test_query_that_no_endpoint_asked_for_changes_nothing(
         self, client: AsyncClient, query: str
     ) -> None:
-        answer = await client.get(f"/health?{query}")
+        response = await client.get(f"/health?{query}")
 
-        assert answer.status_code == 200
-        assert answer.json() == {"status": "ok"}
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok"}
 
     async def test_absolute_target_is_served_without_its_host(self, server: LiveServer) -> None:
-        answer = await server.exchange(get(f"http://{EVIL}/health"))
+        response = await server.exchange(get(f"http://{EVIL}/health"))
 
-        assert answer.status_code == 200
-        assert EVIL not in answer.text + str(answer.headers)
+        assert response.status_code == 200
+        assert EVIL not in response.text + str(response.headers)
 
     @pytest.mark.parametrize(
         "header",
@@ -345,9 +347,9 @@ class TestHost:
     )  # fmt: skip
     async def test_named_in_the_settings_is_served(self, picky: FastAPI, host: str) -> None:
         async with live(picky) as server:
-            answer = await server.exchange(get(host=host))
+            response = await server.exchange(get(host=host))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize(
         "host",
@@ -363,10 +365,10 @@ class TestHost:
     )  # fmt: skip
     async def test_not_named_in_the_settings_is_refused(self, picky: FastAPI, host: str) -> None:
         async with live(picky) as server:
-            answer = await server.exchange(get(host=host))
+            response = await server.exchange(get(host=host))
 
-        assert_envelope(answer, 400)
-        assert EVIL not in answer.text + str(answer.headers)
+        assert_envelope(response, 400)
+        assert EVIL not in response.text + str(response.headers)
 
     @pytest.mark.parametrize(
         "host",
@@ -378,9 +380,9 @@ class TestHost:
     async def test_that_is_a_host_is_served_where_no_names_are_set(
         self, server: LiveServer, host: str
     ) -> None:
-        answer = await server.exchange(get(host=host))
+        response = await server.exchange(get(host=host))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize(
         "host",
@@ -392,9 +394,9 @@ class TestHost:
     async def test_that_is_no_host_is_refused_everywhere(
         self, server: LiveServer, host: str
     ) -> None:
-        answer = await server.exchange(get(host=host))
+        response = await server.exchange(get(host=host))
 
-        assert_envelope(answer, 400)
+        assert_envelope(response, 400)
 
     @pytest.mark.parametrize(
         "request_bytes",
@@ -407,56 +409,58 @@ class TestHost:
     )
     async def test_is_needed_exactly_once(self, server: LiveServer, request_bytes: bytes) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(request_bytes)
+            response = await connection.exchange(request_bytes)
 
-            assert_envelope(answer, 400)
+            assert_envelope(response, 400)
             assert await connection.was_closed()
 
     async def test_is_not_needed_before_http_1_1(self, server: LiveServer) -> None:
-        answer = await server.exchange(b"GET /health HTTP/1.0\r\n\r\n")
+        response = await server.exchange(b"GET /health HTTP/1.0\r\n\r\n")
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     async def test_is_not_served_without_one_where_names_are_set(self, picky: FastAPI) -> None:
         async with live(picky) as server:
-            answer = await server.exchange(b"GET /health HTTP/1.0\r\n\r\n")
+            response = await server.exchange(b"GET /health HTTP/1.0\r\n\r\n")
 
-        assert_envelope(answer, 400)
+        assert_envelope(response, 400)
 
 
 class TestSizeOfTheHead:
     async def test_hundred_headers_are_served(self, server: LiveServer) -> None:
-        answer = await server.exchange(get("/health", *(f"X-{n}: 1" for n in range(99))))
+        response = await server.exchange(get("/health", *(f"X-{n}: 1" for n in range(99))))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize("count", [100, 1_000])
     async def test_more_headers_are_refused(self, server: LiveServer, count: int) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(get("/health", *(f"X-{n}: 1" for n in range(count))))
+            response = await connection.exchange(
+                get("/health", *(f"X-{n}: 1" for n in range(count)))
+            )
 
-            assert_envelope(answer, 431)
+            assert_envelope(response, 431)
             assert await connection.was_closed()
 
     async def test_headers_of_sixteen_kilobytes_are_served(self, server: LiveServer) -> None:
         rest = 16_384 - len("hosttestserverx-long")
 
-        answer = await server.exchange(get("/health", f"X-Long: {'x' * rest}"))
+        response = await server.exchange(get("/health", f"X-Long: {'x' * rest}"))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize("size", [16_384, 1_000_000])
     async def test_larger_headers_are_refused(self, server: LiveServer, size: int) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(get("/health", f"X-Long: {'x' * size}"))
+            response = await connection.exchange(get("/health", f"X-Long: {'x' * size}"))
 
-            assert_envelope(answer, 431)
+            assert_envelope(response, 431)
             assert await connection.was_closed()
 
     async def test_long_name_of_a_header_is_refused(self, server: LiveServer) -> None:
-        answer = await server.exchange(get("/health", f"{'X' * 20_000}: 1"))
+        response = await server.exchange(get("/health", f"{'X' * 20_000}: 1"))
 
-        assert_envelope(answer, 431)
+        assert_envelope(response, 431)
 
     @pytest.mark.parametrize(
         ("path", "status"),
@@ -474,15 +478,15 @@ class TestSizeOfTheHead:
     async def test_url_of_more_than_eight_kilobytes_is_refused(
         self, server: LiveServer, path: str, status: int
     ) -> None:
-        answer = await server.exchange(get(path))
+        response = await server.exchange(get(path))
 
-        assert answer.status_code == status
+        assert response.status_code == status
 
     async def test_url_of_a_megabyte_ends_in_the_http_parser(self, server: LiveServer) -> None:
-        answer = await server.exchange(get("/" + "x" * 1_000_000))
+        response = await server.exchange(get("/" + "x" * 1_000_000))
 
-        assert answer.status_code == 400
-        assert "X-Request-ID" not in answer.headers
+        assert response.status_code == 400
+        assert "X-Request-ID" not in response.headers
 
 
 class TestMalformedMessage:
@@ -493,10 +497,10 @@ class TestMalformedMessage:
         self, server: LiveServer, message: str
     ) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(message.encode("latin-1") + get())
+            response = await connection.exchange(message.encode("latin-1") + get())
 
-            assert answer.status_code == 400
-            assert "X-Request-ID" not in answer.headers
+            assert response.status_code == 400
+            assert "X-Request-ID" not in response.headers
             assert await connection.was_closed()
 
     async def test_leaves_the_server_serving(self, server: LiveServer) -> None:
@@ -512,19 +516,19 @@ class TestConnection:
 
         async with server.connect() as connection:
             await connection.send(b"".join(requests))
-            answers = [await connection.receive() for _ in requests]
+            responses = [await connection.receive() for _ in requests]
 
-        assert [answer.headers["X-Request-ID"] for answer in answers] == list("0123456789")
+        assert [response.headers["X-Request-ID"] for response in responses] == list("0123456789")
 
     @pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.0", "x"])
     async def test_upgrade_that_is_not_spoken_is_ignored(
         self, server: LiveServer, protocol: str
     ) -> None:
-        answer = await server.exchange(
+        response = await server.exchange(
             get("/nothing", "Connection: Upgrade", f"Upgrade: {protocol}")
         )
 
-        assert_envelope(answer, 404)
+        assert_envelope(response, 404)
 
     async def test_is_kept_after_an_error(self, server: LiveServer) -> None:
         async with server.connect() as connection:
@@ -536,7 +540,7 @@ class TestConnection:
         assert statuses == [404, 401, 400, 200]
 
     @pytest.mark.slow
-    def test_that_breaks_off_before_its_answers_is_no_error(
+    def test_that_breaks_off_before_its_responses_is_no_error(
         self, start_server: StartServer
     ) -> None:
         server = start_server()

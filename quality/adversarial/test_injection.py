@@ -26,11 +26,11 @@ class TestPayload:
         self, client: AsyncClient, ada: User, payload: str
     ) -> None:
         for username in (payload, f"{payload}@example.com"):
-            answer = await client.post(
+            response = await client.post(
                 "/auth/login", data={"username": username, "password": PASSWORD}
             )
 
-            assert answer.status_code == 401
+            assert response.status_code == 401
 
     async def test_as_password_is_a_password(self, client: AsyncClient, payload: str) -> None:
         password = f"{payload} and more"
@@ -41,17 +41,21 @@ class TestPayload:
         refused = await client.post("/auth/login", data=other)
         admitted = await client.post("/auth/login", data={**other, "password": password})
 
-        assert [answer.status_code for answer in (created, refused, admitted)] == [201, 401, 200]
+        assert [response.status_code for response in (created, refused, admitted)] == [
+            201,
+            401,
+            200,
+        ]
 
     async def test_as_address_is_no_address(
         self, client: AsyncClient, db: AsyncSession, payload: str
     ) -> None:
         account = {"email": payload, "password": PASSWORD}
 
-        answer = await client.post("/api/v1/users", json=account)
+        response = await client.post("/api/v1/users", json=account)
 
         users = await UserRepository(db).list()
-        assert (answer.status_code, [user.email for user in users]) in [
+        assert (response.status_code, [user.email for user in users]) in [
             (422, []),
             (201, [payload]),  # "_da@example.com" is a mailbox like any other
         ]
@@ -63,10 +67,10 @@ class TestPayload:
         paths = (f"/api/v1/users/{hidden}", f"/api/v1/users/{admin.id}{hidden}")
 
         for path in paths:
-            answer = await client.get(path, headers=headers_of(admin))
-            assert answer.status_code in {404, 422}
-        answer = await client.get(f"/api/v1/users/me?id={hidden}", headers=headers_of(admin))
-        assert answer.json()["id"] == str(admin.id)
+            response = await client.get(path, headers=headers_of(admin))
+            assert response.status_code in {404, 422}
+        response = await client.get(f"/api/v1/users/me?id={hidden}", headers=headers_of(admin))
+        assert response.json()["id"] == str(admin.id)
 
     async def test_in_the_log_is_a_text_in_a_line(self, client: AsyncClient, payload: str) -> None:
         with collected(logging.INFO) as records:

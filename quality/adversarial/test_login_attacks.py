@@ -37,10 +37,10 @@ async def log_in(client: AsyncClient, email: str, password: str = PASSWORD) -> R
     return await client.post("/auth/login", data={"username": email, "password": password})
 
 
-def error_of(answer: Response) -> dict[str, object]:
+def error_of(response: Response) -> dict[str, object]:
     """The error without its request id, after a look at the envelope."""
-    error: dict[str, object] = answer.json()["error"]
-    assert error.pop("request_id") == answer.headers["X-Request-ID"]
+    error: dict[str, object] = response.json()["error"]
+    assert error.pop("request_id") == response.headers["X-Request-ID"]
     assert isinstance(error["details"], dict)
     return error
 
@@ -114,21 +114,21 @@ class TestFailedLogin:
         self, client: AsyncClient, username: str
     ) -> None:
         with recorded_hashing() as runs:
-            answer = await log_in(client, username)
+            response = await log_in(client, username)
 
-        assert answer.status_code == 401
-        assert error_of(answer) == error_of(await log_in(client, "nobody@example.com"))
+        assert response.status_code == 401
+        assert error_of(response) == error_of(await log_in(client, "nobody@example.com"))
         assert sum(run.cost for run in runs) == 2**ROUNDS
 
-    async def test_answer_is_an_envelope_with_a_challenge(self, client: AsyncClient) -> None:
-        answer = await log_in(client, "nobody@example.com")
+    async def test_response_is_an_envelope_with_a_challenge(self, client: AsyncClient) -> None:
+        response = await log_in(client, "nobody@example.com")
 
-        assert error_of(answer) == {
+        assert error_of(response) == {
             "code": "unauthorized",
             "message": "Wrong e-mail address or password",
             "details": {},
         }
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_unusable_hash_is_reported_to_the_operator(
         self, client: AsyncClient, db: AsyncSession
@@ -159,10 +159,10 @@ class TestPassword:
     ) -> None:
         form = VALID | {field: f"ada{character}"}
 
-        answer = await client.post("/auth/login", data=form)
+        response = await client.post("/auth/login", data=form)
 
-        assert answer.status_code == 422
-        (problem,) = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        (problem,) = response.json()["error"]["details"]["errors"]
         assert problem["loc"] == ["body", field]
 
     @pytest.mark.parametrize("field", ["username", "password"])
@@ -176,19 +176,21 @@ class TestPassword:
     ) -> None:
         body = urlencode({key: value for key, value in VALID.items() if key != field})
 
-        answer = await client.post("/auth/login", content=f"{body}&{field}={encoded}", headers=FORM)
+        response = await client.post(
+            "/auth/login", content=f"{body}&{field}={encoded}", headers=FORM
+        )
 
-        assert answer.status_code == 400
-        assert error_of(answer)["message"] == "The form is not valid UTF-8"
+        assert response.status_code == 400
+        assert error_of(response)["message"] == "The form is not valid UTF-8"
 
     @pytest.mark.parametrize("text", ["a" * 1_000_000, "e" + "\u0301" * 150_000])
     async def test_megabyte_is_refused_without_hashing(
         self, client: AsyncClient, text: str
     ) -> None:
         with recorded_hashing() as runs:
-            answer = await log_in(client, "ada@example.com", text)
+            response = await log_in(client, "ada@example.com", text)
 
-        assert answer.status_code in {413, 422}
+        assert response.status_code in {413, 422}
         assert runs == []
 
     async def test_more_than_a_password_can_have_is_refused(self, client: AsyncClient) -> None:
@@ -203,23 +205,23 @@ class TestForm:
     ) -> None:
         form = {key: value for key, value in VALID.items() if key != field}
 
-        answer = await client.post("/auth/login", data=form)
+        response = await client.post("/auth/login", data=form)
 
-        assert answer.status_code == 422
-        (problem,) = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        (problem,) = response.json()["error"]["details"]["errors"]
         assert (problem["loc"], problem["type"]) == (["body", field], "missing")
 
     @pytest.mark.parametrize("field", ["username", "password"])
     async def test_empty_field_is_a_validation_error(self, client: AsyncClient, field: str) -> None:
-        answer = await client.post("/auth/login", data=VALID | {field: ""})
+        response = await client.post("/auth/login", data=VALID | {field: ""})
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     async def test_no_body_is_a_validation_error(self, client: AsyncClient) -> None:
-        answer = await client.post("/auth/login")
+        response = await client.post("/auth/login")
 
-        assert answer.status_code == 422
-        assert len(answer.json()["error"]["details"]["errors"]) == 2
+        assert response.status_code == 422
+        assert len(response.json()["error"]["details"]["errors"]) == 2
 
     @pytest.mark.parametrize(
         "extra", ["email", "is_superuser", "otp", "__class__", "user name", "x" * 2_000]
@@ -227,12 +229,12 @@ class TestForm:
     async def test_unknown_field_is_ignored(
         self, client: AsyncClient, ada: User, extra: str
     ) -> None:
-        answer = await client.post("/auth/login", data=VALID | {extra: "1"})
+        response = await client.post("/auth/login", data=VALID | {extra: "1"})
         empty = await client.post("/auth/login", data=VALID | {extra: ""})
         twice = await client.post("/auth/login", data=VALID | {extra: ["1", "1"]})
 
-        assert [one.status_code for one in (answer, empty, twice)] == [200, 200, 400]
-        token = answer.json()["access_token"]
+        assert [one.status_code for one in (response, empty, twice)] == [200, 200, 400]
+        token = response.json()["access_token"]
         who = await client.get("/auth/me", headers={"Authorization": f"Bearer {token}"})
         assert who.json()["is_superuser"] is False
 
@@ -240,9 +242,9 @@ class TestForm:
     async def test_other_grant_is_a_validation_error(
         self, client: AsyncClient, ada: User, grant_type: str
     ) -> None:
-        answer = await client.post("/auth/login", data=VALID | {"grant_type": grant_type})
+        response = await client.post("/auth/login", data=VALID | {"grant_type": grant_type})
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     @pytest.mark.parametrize("field", ["username", "password", "grant_type", "unknown"])
     @pytest.mark.parametrize("second", ["same", "other", ""])
@@ -252,26 +254,26 @@ class TestForm:
         form = VALID | {field: VALID.get(field, "password")}
         twice = {"same": form[field], "other": "other", "": ""}[second]
 
-        answer = await client.post(
+        response = await client.post(
             "/auth/login", content=f"{urlencode(form)}&{urlencode({field: twice})}", headers=FORM
         )
 
-        assert answer.status_code == 400
-        assert error_of(answer)["message"] == "The form contains the same field twice"
+        assert response.status_code == 400
+        assert error_of(response)["message"] == "The form contains the same field twice"
 
     async def test_flood_of_fields_is_a_bad_request(self, client: AsyncClient, ada: User) -> None:
         flood = VALID | {f"field{number}": "x" for number in range(150)}
 
-        answer = await client.post("/auth/login", data=flood)
+        response = await client.post("/auth/login", data=flood)
 
-        assert answer.status_code == 400
-        assert error_of(answer)["message"] == "The form has too many fields"
+        assert response.status_code == 400
+        assert error_of(response)["message"] == "The form has too many fields"
 
     @pytest.mark.parametrize("field", ["username", "scope", "client_id", "client_secret"])
     async def test_field_is_bounded(self, client: AsyncClient, ada: User, field: str) -> None:
-        answer = await client.post("/auth/login", data=VALID | {field: "x" * 2_000})
+        response = await client.post("/auth/login", data=VALID | {field: "x" * 2_000})
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     @pytest.mark.parametrize(
         "options",
@@ -307,10 +309,10 @@ class TestForm:
     async def test_anything_but_a_plain_form_is_an_unsupported_type(
         self, client: AsyncClient, ada: User, options: dict[str, object]
     ) -> None:
-        answer = await client.request("POST", "/auth/login", **options)  # type: ignore[arg-type]
+        response = await client.request("POST", "/auth/login", **options)  # type: ignore[arg-type]
 
-        assert answer.status_code == 415
-        assert error_of(answer)["code"] == "unsupported_media_type"
+        assert response.status_code == 415
+        assert error_of(response)["code"] == "unsupported_media_type"
 
     async def test_credentials_in_the_url_are_ignored(self, client: AsyncClient, ada: User) -> None:
         assert (await client.post("/auth/login", params=VALID)).status_code == 422
@@ -319,13 +321,13 @@ class TestForm:
     async def test_harmless_charset_is_accepted(
         self, client: AsyncClient, ada: User, charset: str
     ) -> None:
-        answer = await client.post(
+        response = await client.post(
             "/auth/login",
             content=urlencode(VALID),
             headers={"Content-Type": f"{FORM['Content-Type']}; charset={charset}"},
         )
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
 
 class TestSecrecy:
@@ -341,14 +343,14 @@ class TestSecrecy:
             ({"username": "ada@example.com", "client_secret": MARKER + "\0"}, 422),
         ],
     )
-    async def test_password_is_neither_in_the_answer_nor_in_the_log(
+    async def test_password_is_neither_in_the_response_nor_in_the_log(
         self, client: AsyncClient, ada: User, form: dict[str, str], status: int
     ) -> None:
         with collected(logging.DEBUG) as records:
-            answer = await client.post("/auth/login", data={"password": MARKER, **form})
+            response = await client.post("/auth/login", data={"password": MARKER, **form})
 
-        assert answer.status_code == status
-        assert MARKER not in answer.text
+        assert response.status_code == status
+        assert MARKER not in response.text
         assert '"app.request"' in lines(records)
         assert MARKER not in lines(records)
 
@@ -357,11 +359,11 @@ class TestSecrecy:
         self, client: AsyncClient, tail: str
     ) -> None:
         with collected(logging.DEBUG) as records:
-            answer = await client.post(
+            response = await client.post(
                 "/auth/login", content=f"password={MARKER}{tail}", headers=FORM
             )
 
-        assert answer.status_code == 400
-        assert MARKER not in answer.text
+        assert response.status_code == 400
+        assert MARKER not in response.text
         assert '"app.request"' in lines(records)
         assert MARKER not in lines(records)

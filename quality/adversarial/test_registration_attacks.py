@@ -64,11 +64,11 @@ class TestPasswordSurvivesTheRoundTrip:
     ) -> None:
         created = await create(client, "x" * (size - 1) + "y")
 
-        answers = [await log_in(client, "x" * (size - 1) + tail) for tail in ("y", "z", "", "yy")]
+        responses = [await log_in(client, "x" * (size - 1) + tail) for tail in ("y", "z", "", "yy")]
 
         user = await UserRepository(db).get_by_email("ada@example.com")
         assert created.status_code == 201
-        assert [answer.status_code for answer in answers] == [200, 401, 401, 401]
+        assert [response.status_code for response in responses] == [200, 401, 401, 401]
         assert user is not None
         assert user.hashed_password.startswith("$2b$" if size <= 72 else "$bcrypt-sha256$")
 
@@ -89,25 +89,25 @@ class TestWeakPassword:
         self, client: AsyncClient, db: AsyncSession, password: str
     ) -> None:
         with recorded_hashing() as runs:
-            answer = await create(client, password)
+            response = await create(client, password)
 
-        assert answer.status_code == 422
-        assert answer.json()["error"]["code"] == "validation_error"
-        (problem,) = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        assert response.json()["error"]["code"] == "validation_error"
+        (problem,) = response.json()["error"]["details"]["errors"]
         assert set(problem) == {"loc", "msg", "type"}
         assert problem["loc"] == ["body", "password"]
         assert runs == []
         assert await UserRepository(db).list() == []
 
     async def test_own_name_is_refused(self, client: AsyncClient) -> None:
-        answer = await create(client, "Ada.Lovelace", "ada.lovelace@example.com")
+        response = await create(client, "Ada.Lovelace", "ada.lovelace@example.com")
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     async def test_own_address_is_refused_as_it_was_written(self, client: AsyncClient) -> None:
-        answer = await create(client, "ada@bücher.de", "ada@bücher.de")
+        response = await create(client, "ada@bücher.de", "ada@bücher.de")
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     async def test_minimum_is_that_of_the_settings(self, make_app: MakeApp) -> None:
         async with client_for(make_app(password_min_length=15)) as client:
@@ -150,10 +150,10 @@ class TestTextThatIsRefused:
         body = {"email": "ada@example.com", "password": PASSWORD}
         body[field] = body[field][:3] + character + body[field][3:]
 
-        answer = await client.post(USERS, content=json.dumps(body), headers=JSON)
+        response = await client.post(USERS, content=json.dumps(body), headers=JSON)
 
-        assert answer.status_code == 422
-        (problem,) = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        (problem,) = response.json()["error"]["details"]["errors"]
         assert problem["loc"] == ["body", field]
         assert await UserRepository(db).list() == []
 
@@ -164,9 +164,9 @@ class TestTextThatIsRefused:
     ) -> None:
         body = {"email": "ada@example.com", "password": PASSWORD, field: value}
 
-        answer = await client.post(USERS, json=body)
+        response = await client.post(USERS, json=body)
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     @pytest.mark.parametrize("text", ["a" * 1_000_000, "e" + "\u0301" * 500_000])
     @pytest.mark.parametrize("field", ["email", "password"])
@@ -176,9 +176,9 @@ class TestTextThatIsRefused:
         body = {"email": "ada@example.com", "password": PASSWORD, field: text}
 
         with recorded_hashing() as runs:
-            answer = await client.post(USERS, json=body)
+            response = await client.post(USERS, json=body)
 
-        assert answer.status_code in {413, 422}
+        assert response.status_code in {413, 422}
         assert runs == []
 
 
@@ -221,10 +221,10 @@ class TestEmail:
     async def test_look_alike_or_anything_but_an_address_is_refused(
         self, client: AsyncClient, db: AsyncSession, email: str
     ) -> None:
-        answer = await create(client, PASSWORD, email)
+        response = await create(client, PASSWORD, email)
 
-        assert answer.status_code == 422
-        (problem,) = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        (problem,) = response.json()["error"]["details"]["errors"]
         assert problem["loc"] == ["body", "email"]
         assert await UserRepository(db).list() == []
 
@@ -259,14 +259,14 @@ class TestSecrecy:
             (f'["{MARKER}"]', 422),
         ],
     )
-    async def test_password_is_neither_in_the_answer_nor_in_the_log(
+    async def test_password_is_neither_in_the_response_nor_in_the_log(
         self, client: AsyncClient, ada: User, content: str, status: int
     ) -> None:
         with collected(logging.DEBUG) as records:
-            answer = await client.post(USERS, content=content, headers=JSON)
+            response = await client.post(USERS, content=content, headers=JSON)
 
-        assert answer.status_code == status
-        assert MARKER not in answer.text
+        assert response.status_code == status
+        assert MARKER not in response.text
         assert '"app.request"' in lines(records)
         assert MARKER not in lines(records)
 
@@ -274,11 +274,11 @@ class TestSecrecy:
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
         with collected(logging.INFO) as records:
-            answer = await create(client, MARKER)
+            response = await create(client, MARKER)
 
         user = await UserRepository(db).get_by_email("ada@example.com")
-        assert answer.status_code == 201
+        assert response.status_code == 201
         assert user is not None
-        for shown in (answer.text, str(answer.headers), lines(records)):
+        for shown in (response.text, str(response.headers), lines(records)):
             assert MARKER not in shown
             assert user.hashed_password not in shown

@@ -65,27 +65,27 @@ async def read_me(client: AsyncClient, token: str) -> Response:
     return await client.get("/auth/me", headers=bearer(token))
 
 
-def assert_refused(answer: Response, challenge: str = 'Bearer error="invalid_token"') -> None:
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == challenge
-    error = answer.json()["error"]
+def assert_refused(response: Response, challenge: str = 'Bearer error="invalid_token"') -> None:
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == challenge
+    error = response.json()["error"]
     assert error["code"] == "unauthorized"
     assert error["details"] == {}
-    assert error["request_id"] == answer.headers["X-Request-ID"]
+    assert error["request_id"] == response.headers["X-Request-ID"]
 
 
-def assert_anonymous(answer: Response) -> None:
-    assert_refused(answer, "Bearer")
+def assert_anonymous(response: Response) -> None:
+    assert_refused(response, "Bearer")
 
 
 class TestForgery:
     async def test_forger_of_these_tests_can_make_a_valid_token(
         self, client: AsyncClient, ada: User
     ) -> None:
-        answer = await read_me(client, forged(claims_of(ada)))
+        response = await read_me(client, forged(claims_of(ada)))
 
-        assert answer.status_code == 200
-        assert answer.json()["id"] == str(ada.id)
+        assert response.status_code == 200
+        assert response.json()["id"] == str(ada.id)
 
     @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", "HS256", "RS256"])
     @pytest.mark.parametrize("signature", ["", ".", ".e30", ".."])
@@ -336,11 +336,11 @@ class TestClock:
     ) -> None:
         times = {"iat": self.NOW - 60, "exp": self.NOW + 60, claim: self.NOW + offset}
 
-        answer = await read_me(client, forged(claims_of(ada, **times)))
+        response = await read_me(client, forged(claims_of(ada, **times)))
 
-        assert answer.status_code == status
+        assert response.status_code == status
         if status == 401:
-            assert_refused(answer)
+            assert_refused(response)
 
 
 class TestIssuerAndAudience:
@@ -450,13 +450,13 @@ class TestAuthorizationHeader:
             "empty": "",
         }
 
-        answer = await client.get(
+        response = await client.get(
             path.format(id=ada.id),
             headers=[("Authorization", values[first]), ("authorization", values[second])],
         )
 
-        error = answer.json()["error"]
-        assert (answer.status_code, error["code"]) == (400, "bad_request")
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (400, "bad_request")
         assert error["message"] == "More than one Authorization header was sent"
 
     async def test_token_beyond_eight_kibibytes_is_refused_unread(
@@ -480,10 +480,10 @@ class TestAuthorizationHeader:
     async def test_token_beyond_the_header_limit_is_a_431(
         self, client: AsyncClient, token: str
     ) -> None:
-        answer = await read_me(client, token)
+        response = await read_me(client, token)
 
-        assert answer.status_code == 431
-        assert answer.json()["error"]["code"] == "request_header_fields_too_large"
+        assert response.status_code == 431
+        assert response.json()["error"]["code"] == "request_header_fields_too_large"
 
 
 class TestOtherPlaces:
@@ -496,10 +496,10 @@ class TestOtherPlaces:
         token = forged(claims_of(ada))
 
         with collected(logging.DEBUG) as records:
-            answer = await client.get("/auth/me", params={name: token})
+            response = await client.get("/auth/me", params={name: token})
 
         ours = [record for record in records if record.name.startswith("app")]
-        assert_anonymous(answer)
+        assert_anonymous(response)
         assert '"app.request"' in lines(ours)
         assert token not in lines(ours)
 
@@ -573,6 +573,6 @@ class TestAccountBehindTheToken:
     ) -> None:
         claims = claims_of(ada, role="admin", roles=["admin"], is_superuser=True, scope="admin")
 
-        answer = await client.get(f"/api/v1/users/{grace.id}", headers=bearer(forged(claims)))
+        response = await client.get(f"/api/v1/users/{grace.id}", headers=bearer(forged(claims)))
 
-        assert answer.status_code == 403
+        assert response.status_code == 403

@@ -5,7 +5,7 @@ from statistics import median
 
 from quality.adversarial.arena import Arena
 from quality.adversarial.expect import must
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 
 # bcrypt's least cost in production: enough for the hashing to be most of what an answer takes.
 ROUNDS = 10
@@ -14,7 +14,7 @@ SHARE, QUICK_SHARE = 0.25, 0.5
 MEASUREMENTS = 3
 
 # Sends the try with this number, and raises unless the answer is the expected one.
-Try = Callable[[int], Awaitable[Answer]]
+Try = Callable[[int], Awaitable[Response]]
 
 
 async def must_take_as_long(arena: Arena, kinds: dict[str, Try], reference: str) -> None:

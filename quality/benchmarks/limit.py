@@ -37,13 +37,13 @@ logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
 logger = logging.getLogger("limit")
 
 
-def answer(value: object, status: int = 200) -> Response:
+def response(value: object, status: int = 200) -> Response:
     body = orjson.dumps(value, default=str)  # asyncpg's UUID is a subclass, which orjson refuses
     return Response(body, status, media_type="application/json")
 
 
 async def health(request: Request) -> Response:
-    return answer({"status": "ok"})
+    return response({"status": "ok"})
 
 
 async def read_me(request: Request) -> Response:
@@ -52,11 +52,11 @@ async def read_me(request: Request) -> Response:
         claims = jwt.decode(token, KEY, algorithms=["HS256"], options=REQUIRED, leeway=30)
         user_id = UUID(claims["sub"])
     except (jwt.PyJWTError, ValueError):
-        return answer({"error": "unauthorized"}, 401)
+        return response({"error": "unauthorized"}, 401)
     row = await request.app.state.pool.fetchrow(BY_ID, user_id)
     if row is None or not row["is_active"]:
-        return answer({"error": "unauthorized"}, 401)
-    return answer(dict(row))
+        return response({"error": "unauthorized"}, 401)
+    return response(dict(row))
 
 
 async def login(request: Request) -> Response:
@@ -65,11 +65,11 @@ async def login(request: Request) -> Response:
     password = form["password"][0].encode()
     matches = await asyncio.to_thread(bcrypt.checkpw, password, row["hashed_password"].encode())
     if not matches:
-        return answer({"error": "unauthorized"}, 401)
+        return response({"error": "unauthorized"}, 401)
     now = datetime.now(UTC)
     claims = {"sub": str(row["id"]), "iat": now, "exp": now + timedelta(seconds=LOGIN_SECONDS)}
     token = jwt.encode(claims, KEY, algorithm="HS256")
-    return answer({"access_token": token, "token_type": "bearer", "expires_in": LOGIN_SECONDS})
+    return response({"access_token": token, "token_type": "bearer", "expires_in": LOGIN_SECONDS})
 
 
 class RequestLine:

@@ -38,7 +38,7 @@ async def measure_start(report: Report, folder: Path, environment: dict[str, str
         process = await asyncio.create_subprocess_exec(
             *uvicorn(port), env=environment, stdout=asyncio.subprocess.DEVNULL
         )
-        while not await answers(port):  # noqa: ASYNC110  another process is waited for
+        while not await responses(port):  # noqa: ASYNC110  another process is waited for
             await asyncio.sleep(0.005)
         taken.append(time.monotonic() - started)
         await stop(process)
@@ -55,7 +55,7 @@ async def seconds_to_import() -> float:
     return time.monotonic() - started
 
 
-async def answers(port: int) -> bool:
+async def responses(port: int) -> bool:
     connection = Connection(port)
     try:
         return (await connection.get("/health")).status == 200  # noqa: PLR2004  OK
@@ -84,7 +84,7 @@ async def log_in(port: int, account: Account) -> None:
     form = urlencode({"username": account.email, "password": PASSWORD})
     connection = Connection(port)
     await connection.send(message("POST", "/auth/login", [FORM], form.encode()))
-    await connection.answer()
+    await connection.response()
     connection.close()
 
 

@@ -55,9 +55,9 @@ class Browser:
 
     # What WebDriver gives and takes is any JSON.
     def command(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = self.client.request(method, f"/session/{self.session}{path}", json=body)
-        value = answer.json()["value"]
-        if answer.is_error:
+        response = self.client.request(method, f"/session/{self.session}{path}", json=body)
+        value = response.json()["value"]
+        if response.is_error:
             raise NotThere(f"{value['error']}: {value['message'].splitlines()[0]}")
         return value
 
@@ -160,8 +160,10 @@ def new_session(client: httpx2.Client) -> str:
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     chrome = {"args": [*OPTIONS, *(["--no-sandbox"] if is_root else [])]}
     wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"performance": "ALL"}}
-    answer = client.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
-    if "sessionId" not in answer:
-        raise Missing(f"the browser does not start: {answer['message'].splitlines()[0]}")
-    session: str = answer["sessionId"]
+    response = client.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()[
+        "value"
+    ]
+    if "sessionId" not in response:
+        raise Missing(f"the browser does not start: {response['message'].splitlines()[0]}")
+    session: str = response["sessionId"]
     return session

@@ -11,7 +11,7 @@ from schemathesis import Case, CheckContext, HookContext, Response
 from schemathesis.openapi.checks import RejectedPositiveData
 
 from quality.adversarial.expect import AttackSucceeded, expect
-from quality.testkit.client import Answer
+from quality.testkit.client import Response as Received
 
 # Rules that JSON Schema cannot state: the field and the type of the error that says so.
 BEYOND_SCHEMA = {
@@ -29,12 +29,12 @@ def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None
 
 
 @schemathesis.check
-def looks_like_every_answer(context: CheckContext, response: Response, case: Case[Any]) -> None:
+def looks_like_every_response(context: CheckContext, response: Response, case: Case[Any]) -> None:
     """One X-Request-ID; an error is the envelope with this id, a 401 has its challenge."""
     pairs = [(name, value) for name, values in response.headers.items() for value in values]
-    answer = Answer(response.status_code, pairs, response.content, response.elapsed)
+    received = Received(response.status_code, pairs, response.content, response.elapsed)
     try:
-        expect(answer, response.status_code, head=case.method == "HEAD")
+        expect(received, response.status_code, head=case.method == "HEAD")
     except AttackSucceeded as complaint:
         raise AssertionError(str(complaint)) from None
 

@@ -90,10 +90,10 @@ async def made(document: Schema, path: str, caller: Account, target: Target) -> 
             raise SystemExit(f"{path}: no POST {above} makes a {name}: tell `known` of corpus.py")
         request = sample(document, "POST", above, caller, things)
         connection = Connection(target.server.port)
-        answer = await connection.exchange([request.numbered(next(THINGS))])
-        if answer.status != HTTPStatus.CREATED:
-            raise SystemExit(f"{path}: POST {above} makes no {name}: {answer.body!r}")
-        things[name] = str(answer.json()["id"])
+        response = await connection.exchange([request.numbered(next(THINGS))])
+        if response.status != HTTPStatus.CREATED:
+            raise SystemExit(f"{path}: POST {above} makes no {name}: {response.body!r}")
+        things[name] = str(response.json()["id"])
     return things
 
 

@@ -9,7 +9,7 @@ from quality.adversarial.expect import expect, must
 from quality.fuzz.cases import Case
 from quality.fuzz.reading import Reading
 from quality.fuzz.target import Target
-from quality.testkit.client import Answer
+from quality.testkit.client import Response
 
 EXPECTED = [
     *(HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT),
@@ -19,28 +19,28 @@ ACCOUNT = {"id", "email", "is_superuser"}  # what tells it from other things wit
 PARSERS = {b"Invalid HTTP request received.", b""}  # without its text where it seems to answer HEAD
 
 
-def judge(target: Target, case: Case, reading: Reading, answer: Answer, *, head: bool) -> None:
+def judge(target: Target, case: Case, reading: Reading, response: Response, *, head: bool) -> None:
     """Raise ``AttackSucceeded``, or what reading a malformed answer raises, if anything is wrong with it."""
-    if is_parsers(answer):
+    if is_parsers(response):
         must(reading.is_broken, "the parser has refused what it can read")
         return
-    expect(answer, *EXPECTED, head=head)
-    if answer.status == HTTPStatus.OK and not head:
-        shown = account_in(answer)
+    expect(response, *EXPECTED, head=head)
+    if response.status == HTTPStatus.OK and not head:
+        shown = account_in(response)
         must(not shown or shown in entitled(target, case), f"shows the account {shown}")
 
 
-def is_parsers(answer: Answer) -> bool:
+def is_parsers(response: Response) -> bool:
     """Whether uvicorn has answered, before there was a request that it could give to the application."""
-    named = answer.header("x-request-id") is not None
-    return not named and answer.status == HTTPStatus.BAD_REQUEST and answer.body in PARSERS
+    named = response.header("x-request-id") is not None
+    return not named and response.status == HTTPStatus.BAD_REQUEST and response.body in PARSERS
 
 
-def account_in(answer: Answer) -> str:
+def account_in(response: Response) -> str:
     """The id of the account that an answer shows or gives a token for; empty if it is about none."""
-    if answer.header("content-type") != "application/json":
+    if response.header("content-type") != "application/json":
         return ""
-    content = answer.json()
+    content = response.json()
     if not isinstance(content, dict):
         return ""
     if "access_token" in content:

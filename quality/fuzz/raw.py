@@ -12,7 +12,7 @@ from quality.fuzz.cases import Case
 from quality.fuzz.judge import is_parsers, judge
 from quality.fuzz.reading import read
 from quality.fuzz.target import Target
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 
 CONNECTIONS = 24
 LIMIT_SECONDS = 20
@@ -61,13 +61,13 @@ async def send_one(target: Target, case: Case, seen: Counter[str]) -> None:
     try:
         await send(connection, case)
         for head in reading.heads:
-            answer = await next_answer(connection, head, sure=answered < reading.complete)
-            if answer is None:
+            response = await next_response(connection, head, sure=answered < reading.complete)
+            if response is None:
                 break
             answered += 1
-            seen["parser" if is_parsers(answer) else str(answer.status)] += 1
-            judge(target, case, reading, answer, head=head)
-            if answer.header("connection") == "close":
+            seen["parser" if is_parsers(response) else str(response.status)] += 1
+            judge(target, case, reading, response, head=head)
+            if response.header("connection") == "close":
                 return
         else:
             await nothing_follows(connection)
@@ -87,9 +87,9 @@ async def send(connection: Connection, case: Case) -> None:
     await connection.send(case.raw[case.split :])
 
 
-async def next_answer(connection: Connection, head: bool, *, sure: bool) -> Answer | None:
+async def next_response(connection: Connection, head: bool, *, sure: bool) -> Response | None:
     """The next answer; ``None`` if the server hangs up. Where none is owed, it is soon told that no more will come."""
-    coming = asyncio.create_task(final_answer(connection, head))
+    coming = asyncio.create_task(final_response(connection, head))
     try:
         if not sure and not (await asyncio.wait({coming}, timeout=EARLY_SECONDS))[0]:
             await say_no_more(connection)
@@ -100,11 +100,11 @@ async def next_answer(connection: Connection, head: bool, *, sure: bool) -> Answ
         coming.cancel()
 
 
-async def final_answer(connection: Connection, head: bool) -> Answer:
+async def final_response(connection: Connection, head: bool) -> Response:
     while True:
-        answer = await connection.answer(head=head)
-        if answer.status >= HTTPStatus.OK:  # not 100 Continue
-            return answer
+        response = await connection.response(head=head)
+        if response.status >= HTTPStatus.OK:  # not 100 Continue
+            return response
 
 
 async def say_no_more(connection: Connection) -> asyncio.StreamReader:

@@ -51,8 +51,8 @@ async def spoil_everything(
     findings += await send_all(target, cases(warm, mutations))
     growth = resident_mib(target.server.process.pid) - before
     show(findings, f'make fuzz args="--seed {target.seed} --case {{number}}"')
-    answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(findings.seen.items()))
-    print(f"raw: answered {answers}")
+    responses = ", ".join(f"{status}: {count:,}" for status, count in sorted(findings.seen.items()))
+    print(f"raw: answered {responses}")
     report.exactly(f"raw: findings in {mutations:,} spoiled requests", 0, len(findings.faults))
     report.at_most("raw: memory grown after the first tenth", GROWTH_MIB, growth, "MiB")
 

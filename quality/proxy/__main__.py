@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from quality.proxy.addresses import claimed_addresses, logins, requests_under_way
-from quality.proxy.answers import get, judge_access_log, said, what_is_refused, what_passes
 from quality.proxy.beside import slow_clients
+from quality.proxy.responses import get, judge_access_log, said, what_is_refused, what_passes
 from quality.proxy.slow_clients import ADDRESSES
 from quality.testkit.nginx import nginx, program
 from quality.testkit.report import Report
@@ -37,8 +37,8 @@ async def measure(report: Report, folder: Path, database_url: str, *, quick: boo
         await requests_under_way(report, proxy.port)
         await slow_clients(report, proxy.port, account, seconds, idle_seconds)
         await stop(application.process)
-        answer = await get(proxy.port, "/health")
-        report.exactly("the application is away", "502 bad_gateway", said(answer))
+        response = await get(proxy.port, "/health")
+        report.exactly("the application is away", "502 bad_gateway", said(response))
         judge_access_log(report, proxy)
     await claimed_addresses(report, folder, database_url)
 

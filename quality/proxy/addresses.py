@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from quality.proxy.answers import POST, get, said
+from quality.proxy.responses import POST, get, said
 from quality.proxy.slow_clients import ADDRESSES
 from quality.testkit.client import Connection
 from quality.testkit.nginx import nginx
@@ -23,13 +23,13 @@ LOGINS_AT_ONCE, LOGIN_SECONDS = 20, 3
 async def logins(report: Report, port: int) -> None:
     """Twenty at once of one address, by whatever spelling of the path, and nobody else pays for it."""
     started = time.perf_counter()
-    answers = [await get(port, path) for path in LOGIN_PATHS * 10]
+    responses = [await get(port, path) for path in LOGIN_PATHS * 10]
     most = LOGINS_AT_ONCE + (time.perf_counter() - started) / LOGIN_SECONDS
-    refused = [said(answer) for answer in answers].count("429 rate_limited")
-    report.at_most("40 logins of one address: admitted", round(most, 1), len(answers) - refused)
+    refused = [said(response) for response in responses].count("429 rate_limited")
+    report.at_most("40 logins of one address: admitted", round(most, 1), len(responses) - refused)
     other = await get(port, "/auth/login", source=OTHER)
     report.exactly("a login of another address", "405 method_not_allowed", said(other))
-    await asyncio.sleep(int(answers[-1].header("retry-after") or 0))
+    await asyncio.sleep(int(responses[-1].header("retry-after") or 0))
     later = await get(port, "/auth/login")
     report.exactly("a login after Retry-After", "405 method_not_allowed", said(later))
 
@@ -39,7 +39,7 @@ async def requests_under_way(report: Report, port: int) -> None:
     connections = [Connection(port) for _ in range(60)]
     for connection in connections:
         await connection.send(POST + b"Content-Length: 9\r\n\r\n{")
-    tasks = [asyncio.create_task(connection.answer()) for connection in connections]
+    tasks = [asyncio.create_task(connection.response()) for connection in connections]
     done, waiting = await asyncio.wait(tasks, timeout=2)
     refused = [said(task.result()) for task in done].count("429 rate_limited")
     report.exactly("60 requests of one address: refused", 10, refused)
@@ -61,12 +61,12 @@ async def claimed_addresses(report: Report, folder: Path, database_url: str) -> 
         serving(folder, environment) as application,
         nginx(folder, application.port) as proxy,
     ):
-        answers = [
+        responses = [
             await get(proxy.port, "/api/v1/users/me", [("X-Forwarded-For", claim)])
             for claim in CLAIMS * 2
         ]
         other = await get(proxy.port, "/api/v1/users/me", source=OTHER)
-    admitted = [said(answer) for answer in answers].count("401 unauthorized")
+    admitted = [said(response) for response in responses].count("401 unauthorized")
     report.exactly("12 claims of one address: admitted", LIMIT, admitted)
     report.exactly("another address", "401 unauthorized", said(other))
     clients = {record["client"] for record in application.events("request")}

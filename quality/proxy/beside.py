@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from quality.proxy.answers import said
+from quality.proxy.responses import said
 from quality.proxy.slow_clients import SlowClients
 from quality.testkit.client import Connection
 from quality.testkit.report import Report, percentile
@@ -42,10 +42,10 @@ async def latencies(port: int, account: Account, seconds: float) -> list[float]:
     """Milliseconds of one normal client's requests, each of which must succeed."""
     connection, until, found = Connection(port, account.token), time.perf_counter() + seconds, []
     while time.perf_counter() < until:
-        answer = await connection.get("/api/v1/users/me")
-        if answer.status != OK:
-            raise RuntimeError(f"the normal client got {said(answer)}")
-        found.append(answer.seconds * 1_000)
+        response = await connection.get("/api/v1/users/me")
+        if response.status != OK:
+            raise RuntimeError(f"the normal client got {said(response)}")
+        found.append(response.seconds * 1_000)
         await asyncio.sleep(PAUSE_SECONDS)
     connection.close()
     return found

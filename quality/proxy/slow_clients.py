@@ -75,7 +75,7 @@ class SlowClients:
             await asyncio.sleep(TICK_SECONDS)
             if time.monotonic() - started > PATIENCE_SECONDS:
                 break
-            self.answered += not kind.asks and has_answer(connection)
+            self.answered += not kind.asks and has_response(connection)
         self.held[kind.name].append(time.monotonic() - started)
 
 
@@ -105,7 +105,7 @@ def has_ended(connection: socket.socket, trickle: bytes) -> bool:
     return closed or connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
-def has_answer(connection: socket.socket) -> bool:
+def has_response(connection: socket.socket) -> bool:
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))
     except OSError:

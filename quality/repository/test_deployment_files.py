@@ -519,7 +519,7 @@ class TestAudit:
         assert days == ["*", "*", "*"]
         assert triggers["push"]["paths"] == triggers["pull_request"]["paths"] == ["requirements/**"]
 
-    def test_it_judges_every_lock_and_no_answer_is_a_failure(self) -> None:
+    def test_it_judges_every_lock_and_no_response_is_a_failure(self) -> None:
         (recipe,) = re.findall(r"^audit:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
         locks = {path.stem for path in (PROJECT_ROOT / "requirements").glob("*.txt")}
 

@@ -14,10 +14,12 @@ def test_a_revision_needs_a_name(msg: str) -> None:
     # PYTHON=false: whatever follows the refusal would fail in its own words and write nothing.
     command = ["make", "db-revision", f"msg={msg}", "PYTHON=false"]
 
-    answer = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    response = subprocess.run(
+        command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
 
-    assert answer.returncode != 0
+    assert response.returncode != 0
     assert (
-        answer.stderr.splitlines()[0]
+        response.stderr.splitlines()[0]
         == 'A revision needs a name: make db-revision msg="add orders"'
     )

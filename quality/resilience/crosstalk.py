@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection, message
+from quality.testkit.client import Connection, Response, message
 from quality.testkit.server import modules_on, serving, variables
 from quality.testkit.services import REDIS_URL, Account, create_accounts, throwaway_database
 
@@ -40,14 +40,14 @@ class Question:
     status: int
     shown: Account | None
 
-    def violation(self, answer: Answer) -> str:
+    def violation(self, response: Response) -> str:
         """What is wrong with the answer, or nothing."""
-        if answer.status == UNAVAILABLE:
+        if response.status == UNAVAILABLE:
             return ""  # a busy machine: nobody's data was shown
-        if answer.status != self.status:
-            return f"{self.target} of {self.caller.id}: {answer.status} instead of {self.status}"
-        if self.shown is not None and answer.json()["id"] != str(self.shown.id):
-            return f"{self.target} of {self.caller.id}: shows {answer.json()['id']}"
+        if response.status != self.status:
+            return f"{self.target} of {self.caller.id}: {response.status} instead of {self.status}"
+        if self.shown is not None and response.json()["id"] != str(self.shown.id):
+            return f"{self.target} of {self.caller.id}: shows {response.json()['id']}"
         return ""
 
 
@@ -93,10 +93,10 @@ async def user(port: int, me: Account, users: list[Account], admin: Account, tal
             await abandon(connection, question, dice.uniform(0, ABANDONED_WITHIN_SECONDS))
             tally.counts["abandoned"] += 1
             continue
-        answer = await connection.get(question.target)
-        tally.counts[f"answered {answer.status}"] += 1
+        response = await connection.get(question.target)
+        tally.counts[f"answered {response.status}"] += 1
         tally.reads += question.reads
-        if violation := question.violation(answer):
+        if violation := question.violation(response):
             tally.violations.append(violation)
     connection.close()
 

@@ -8,7 +8,7 @@ from itertools import count
 from time import perf_counter
 
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.prober import LIVE, Probe, Prober, probing
 from quality.testkit.server import serving
 from quality.testkit.services import PASSWORD, Account
@@ -79,15 +79,15 @@ class Callers:
     def created(self) -> list[str]:
         """The ids of the accounts whose creation was acknowledged."""
         return [
-            one.answer.json()["id"] for one in self.seen if one.answer and one.status == CREATED
+            one.response.json()["id"] for one in self.seen if one.response and one.status == CREATED
         ]
 
 
-async def who_am_i(connection: Connection) -> Answer:
+async def who_am_i(connection: Connection) -> Response:
     return await connection.get(ME)
 
 
-async def create_account(connection: Connection) -> Answer:
+async def create_account(connection: Connection) -> Response:
     new = {"email": f"chaos{next(numbers)}@example.com", "password": PASSWORD}
     return await connection.post_json(USERS, new)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from app.core.config import Settings
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.load import closed_loop
 from quality.testkit.prober import LIVE
 from quality.testkit.report import percentile
@@ -35,15 +35,15 @@ class Bystander:
     name: str
     target: str
     limit_ms: float
-    answers: list[Answer]
+    responses: list[Response]
 
     @property
     def p99_ms(self) -> float:
-        return percentile([one.seconds * 1000 for one in self.answers if one.status == OK], 99)
+        return percentile([one.seconds * 1000 for one in self.responses if one.status == OK], 99)
 
     @property
     def refused_percent(self) -> float:
-        return 100 * sum(one.status == BUSY for one in self.answers) / len(self.answers)
+        return 100 * sum(one.status == BUSY for one in self.responses) / len(self.responses)
 
 
 async def measure(run: Run) -> None:
@@ -83,7 +83,7 @@ async def try_logins(crowd: Crowd, clients: int, account: Account, seconds: floa
     await asyncio.gather(*(client() for _ in range(clients)))
 
 
-async def log_in(connection: Connection, email: str, password: str) -> Answer:
+async def log_in(connection: Connection, email: str, password: str) -> Response:
     form = urlencode({"username": email, "password": password})
     return await connection.request("POST", "/auth/login", [FORM], form.encode())
 
@@ -91,11 +91,11 @@ async def log_in(connection: Connection, email: str, password: str) -> Answer:
 async def bystanders(server: Server, account: Account, seconds: float) -> list[Bystander]:
     async def ask(name: str, target: str, limit_ms: float) -> Bystander:
         connection = Connection(server.port, account.token)
-        answers = await closed_loop(
+        responses = await closed_loop(
             [connection], lambda one: one.get(target), seconds=seconds, pause=PROBE_PAUSE
         )
         connection.close()
-        return Bystander(name, target, limit_ms, answers)
+        return Bystander(name, target, limit_ms, responses)
 
     return list(await asyncio.gather(ask("another GET", ME, 100), ask("liveness", LIVE, 50)))
 
@@ -105,7 +105,7 @@ def judge_bystanders(
 ) -> None:
     for calm, one in zip(idle, flooded, strict=True):
         name = f"{clients} log in wrongly: {one.name}"
-        odd = {answer.status for answer in one.answers} - {OK, BUSY}
+        odd = {response.status for response in one.responses} - {OK, BUSY}
         run.report.exactly(f"{name}, neither 200 nor 503", set(), odd)
         # More requests at the same moment than the process takes: anybody's may be among the refused.
         allowed = REFUSED_PERCENT if clients > AT_ONCE and one.target != LIVE else 0
@@ -125,5 +125,7 @@ def judge_logins(run: Run, clients: int, logins: list[Seen]) -> None:
     report.at_most(f"{name}: longest wait for a 401", run.size(WAIT_SECONDS, 25), slowest, "s")
     slowest = max((seen.seconds for seen in refused), default=0)
     report.at_most(f"{name}: slowest refusal", run.size(REFUSAL_SECONDS, 5), slowest, "s")
-    silent = sum(seen.answer is None or not seen.answer.header("retry-after") for seen in refused)
+    silent = sum(
+        seen.response is None or not seen.response.header("retry-after") for seen in refused
+    )
     report.exactly(f"{name}: refusals without Retry-After of {len(refused)}", 0, silent)

@@ -27,9 +27,9 @@ def in_reach() -> dict[str, str]:
 async def said(port: int) -> Held:
     """What the process behind ``port`` says that it holds: see watched.py."""
     connection = Connection(port)
-    answer = await connection.get(PATH)
+    response = await connection.get(PATH)
     connection.close()
-    found: Held = answer.json()
+    found: Held = response.json()
     return found
 
 

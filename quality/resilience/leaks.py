@@ -33,7 +33,7 @@ async def measure(run: Run) -> None:
             await traffic.send(total - warm_up)
             after = await settled(server, url, before)
             growth = 100 * (resident_mib(server.process.pid) / resident - 1)
-    print(f"   answers {dict(traffic.answers)}; hung up at the {dict(traffic.abandoned)}")
+    print(f"   answers {dict(traffic.responses)}; hung up at the {dict(traffic.abandoned)}")
     report, name = run.report, f"{total:,} mixed requests"
     report.exactly(f"{name}: wrong answers", [], traffic.wrong[:3])
     limit = run.size(GROWTH_PERCENT, QUICK_GROWTH_PERCENT)

@@ -90,8 +90,8 @@ async def bodies(run: Run, server: Server) -> None:
     statuses: set[int] = set()
     for _ in range(run.size(10, 1)):
         connections = [Connection(server.port) for _ in range(BODIES)]
-        answers = await asyncio.gather(*(one.post_json("/users", filler) for one in connections))
-        statuses |= {answer.status for answer in answers}
+        responses = await asyncio.gather(*(one.post_json("/users", filler) for one in connections))
+        statuses |= {response.status for response in responses}
         for connection in connections:
             connection.close()
     looking.cancel()

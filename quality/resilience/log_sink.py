@@ -11,7 +11,7 @@ from time import perf_counter
 
 from quality.resilience.held import WATCHED, in_reach, said
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.load import closed_loop
 from quality.testkit.prober import LIVE
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, variables
@@ -131,9 +131,9 @@ def asking(server: Server) -> Iterator[Callable[[int], Awaitable[Turn]]]:
 
     async def ask(requests: int) -> Turn:
         started = perf_counter()
-        answers = await closed_loop(connections, get_live, requests=requests)
-        rate = len(answers) / (perf_counter() - started)
-        return Turn(rate, {answer.status for answer in answers} - {200})
+        responses = await closed_loop(connections, get_live, requests=requests)
+        rate = len(responses) / (perf_counter() - started)
+        return Turn(rate, {response.status for response in responses} - {200})
 
     try:
         yield ask
@@ -142,7 +142,7 @@ def asking(server: Server) -> Iterator[Callable[[int], Awaitable[Turn]]]:
             connection.close()
 
 
-async def get_live(connection: Connection) -> Answer:
+async def get_live(connection: Connection) -> Response:
     return await connection.get(LIVE)
 
 

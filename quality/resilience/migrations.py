@@ -10,7 +10,7 @@ import asyncpg
 
 from app.db.migrations import ATTEMPTS, LOCK_TIMEOUT_SECONDS, PAUSE_SECONDS
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.migrator import INI, migrator, newest_revision, outcome, with_migration
 from quality.testkit.report import percentile
 from quality.testkit.server import Server, serving, variables
@@ -59,20 +59,20 @@ async def at_once(run: Run, url: str) -> None:
 
 async def additive(run: Run, url: str, ini: Path, server: Server, account: Account) -> None:
     """A new column in a large table, beside requests that read it. Idle is beside a migrator that only looks."""
-    before: list[Answer] = []
-    during: list[Answer] = []
+    before: list[Response] = []
+    during: list[Response] = []
     for number in range(run.size(10, 2)):
         if number:
             await take_back(url)
-        answers, _ = await beside(server, account, migrated(url, "current"))
-        before += answers
-        answers, (code, said) = await beside(server, account, migrated(url, ini=ini))
-        during += answers
+        responses, _ = await beside(server, account, migrated(url, "current"))
+        before += responses
+        responses, (code, said) = await beside(server, account, migrated(url, ini=ini))
+        during += responses
         if code:
             raise RuntimeError(said)
     idle, found = p99_ms(before), p99_ms(during)
     name = f"a column is added to {ROWS:,} rows"
-    odd = sum(answer.status != OK for answer in during)
+    odd = sum(response.status != OK for response in during)
     run.report.exactly(f"{name}: other than 200 in {len(during):,} requests", 0, odd)
     limit = TIMES_IDLE * idle + SLACK_MS * run.size(1, 5)
     run.report.at_most(f"{name}: p99 meanwhile", round(limit), found, "ms", idle)
@@ -86,37 +86,37 @@ async def blocked(run: Run, url: str, ini: Path, server: Server, account: Accoun
         await reader.execute("SELECT 1 FROM users LIMIT 1")
         calm, _ = await beside(server, account, migrated(url, "current"))
         started = perf_counter()
-        answers, (code, said) = await beside(server, account, migrated(url, ini=ini))
+        responses, (code, said) = await beside(server, account, migrated(url, ini=ini))
         seconds = perf_counter() - started
     await reader.close()
     report, name = run.report, "a migration is blocked"
     report.exactly(f"{name}: exit code", 1, code)
     report.exactly(f"{name}: says why", True, "lock timeout" in said)
     report.at_most(f"{name}: gives up after", GIVES_UP_SECONDS, seconds, "s")
-    odd = sum(answer.status != OK for answer in answers)
-    report.exactly(f"{name}: other than 200 in {len(answers):,} requests", 0, odd)
-    slowest, idle = (max(answer.seconds for answer in one) for one in (answers, calm))
+    odd = sum(response.status != OK for response in responses)
+    report.exactly(f"{name}: other than 200 in {len(responses):,} requests", 0, odd)
+    slowest, idle = (max(response.seconds for response in one) for one in (responses, calm))
     slack = SLACK_MS / 1000 + run.size(0, 1)
     limit = LOCK_TIMEOUT_SECONDS + TIMES_IDLE * idle + slack
     report.at_most(f"{name}: slowest request meanwhile", round(limit, 2), slowest, "s", idle)
 
 
-async def beside(server: Server, account: Account, work: Awaitable[T]) -> tuple[list[Answer], T]:
+async def beside(server: Server, account: Account, work: Awaitable[T]) -> tuple[list[Response], T]:
     """What clients are answered while ``work`` is done, and its result."""
     connections = [Connection(server.port, account.token) for _ in range(CLIENTS)]
     task = asyncio.ensure_future(work)
 
-    async def ask(connection: Connection) -> list[Answer]:
-        answers = []
+    async def ask(connection: Connection) -> list[Response]:
+        responses = []
         while not task.done():
-            answers.append(await connection.get(TARGET))
+            responses.append(await connection.get(TARGET))
             await asyncio.sleep(PAUSE)
-        return answers
+        return responses
 
-    answers = await asyncio.gather(*map(ask, connections))
+    responses = await asyncio.gather(*map(ask, connections))
     for connection in connections:
         connection.close()
-    return [answer for some in answers for answer in some], await task
+    return [response for some in responses for response in some], await task
 
 
 async def migrated(url: str, *arguments: str, ini: Path = INI) -> tuple[int, str]:
@@ -134,5 +134,5 @@ async def execute(url: str, statement: str, *values: object) -> None:
     await database.close()
 
 
-def p99_ms(answers: list[Answer]) -> float:
-    return percentile([answer.seconds * 1000 for answer in answers], 99)
+def p99_ms(responses: list[Response]) -> float:
+    return percentile([response.seconds * 1000 for response in responses], 99)

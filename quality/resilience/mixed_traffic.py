@@ -36,7 +36,7 @@ class Traffic:
     port: int
     users: list[Account]
     admin: Account
-    answers: Counter[int] = field(default_factory=Counter)
+    responses: Counter[int] = field(default_factory=Counter)
     abandoned: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     dice: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311  dice
@@ -61,12 +61,12 @@ class Traffic:
     async def _ask(self, connection: Connection, request: Request) -> None:
         connection.refresh()
         await connection.send(request.raw)
-        answer = await connection.answer()
-        self.answers[answer.status] += 1
-        if answer.status != request.status:
-            self.wrong.append(f"{answer.status} for {request}")
-        elif request.shows is not None and answer.json()["id"] != str(request.shows):
-            self.wrong.append(f"{answer.json()['id']} for {request}")
+        response = await connection.response()
+        self.responses[response.status] += 1
+        if response.status != request.status:
+            self.wrong.append(f"{response.status} for {request}")
+        elif request.shows is not None and response.json()["id"] != str(request.shows):
+            self.wrong.append(f"{response.json()['id']} for {request}")
 
     async def _abandon(self, connection: Connection) -> None:
         """Hang up before the head, the body, the work or the answer is at its end."""

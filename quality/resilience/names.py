@@ -105,4 +105,4 @@ async def until_counted(stage: Stage) -> list[Seen]:
 
 
 def is_counted(one: Seen) -> bool:
-    return one.answer is not None and one.answer.header("x-ratelimit-limit") is not None
+    return one.response is not None and one.response.header("x-ratelimit-limit") is not None

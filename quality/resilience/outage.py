@@ -91,14 +91,14 @@ async def nothing() -> None:
 
 def is_refusal(one: Seen) -> bool:
     """A 503 as the contract has it: envelope, request id, Retry-After."""
-    answer = one.answer
-    if answer is None or answer.status != UNAVAILABLE:
+    response = one.response
+    if response is None or response.status != UNAVAILABLE:
         return False
-    error = answer.json().get("error", {})
+    error = response.json().get("error", {})
     return (
         error.get("code") == "service_unavailable"
-        and error.get("request_id") == answer.header("x-request-id")
-        and answer.header("retry-after") is not None
+        and error.get("request_id") == response.header("x-request-id")
+        and response.header("retry-after") is not None
     )
 
 

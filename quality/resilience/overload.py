@@ -6,7 +6,7 @@ from statistics import median
 from time import perf_counter
 
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.cpu import cpu_seconds
 from quality.testkit.load import closed_loop
 from quality.testkit.prober import LIVE
@@ -38,7 +38,7 @@ class Target:
     def connection(self) -> Connection:
         return Connection(self.server.port, self.token)
 
-    async def ask(self, connection: Connection) -> Answer:
+    async def ask(self, connection: Connection) -> Response:
         return await connection.get(self.path)
 
 
@@ -106,24 +106,24 @@ async def overload(
 async def peak(target: Target, seconds: float) -> Peak:
     connections = [target.connection() for _ in range(CLIENTS)]
     used = cpu_seconds(target.server.process.pid)
-    answers = await closed_loop(connections, target.ask, seconds=seconds)
+    responses = await closed_loop(connections, target.ask, seconds=seconds)
     used = cpu_seconds(target.server.process.pid) - used
     for connection in connections:
         connection.close()
-    return Peak(len(answers) / seconds, used / len(answers))
+    return Peak(len(responses) / seconds, used / len(responses))
 
 
 async def is_served(target: Target) -> bool:
     connection = target.connection()
-    answer = await target.ask(connection)
+    response = await target.ask(connection)
     connection.close()
-    return answer.status == OK
+    return response.status == OK
 
 
 def judge(run: Run, rounds: list[Round]) -> None:
     report = run.report
     every = [seen for one in rounds for seen in one.seen]
-    refused = [seen.answer for seen in every if seen.answer and seen.status == REFUSED]
+    refused = [seen.response for seen in every if seen.response and seen.status == REFUSED]
     offered = median(one.offered for one in rounds)
     name = f"{offered:.1f} times the capacity"
     print(f"   {name}: {len(every):,} requests, {len(refused):,} refused")
@@ -140,16 +140,16 @@ def judge(run: Run, rounds: list[Round]) -> None:
         baseline=f"{median(one.peak.rate for one in rounds):.0f} a second",
     )
     # Where an answer at the peak takes longer than that, a refusal may as well.
-    answer_ms = 1000 * CLIENTS / median(one.peak.rate for one in rounds)
-    limit_ms = max(run.size(REFUSAL_MS, QUICK_REFUSAL_MS), answer_ms)
+    response_ms = 1000 * CLIENTS / median(one.peak.rate for one in rounds)
+    limit_ms = max(run.size(REFUSAL_MS, QUICK_REFUSAL_MS), response_ms)
     report.at_most(
         f"{name}: refused within, p95",
         limit_ms,
-        percentile([answer.seconds * 1000 for answer in refused], 95),
+        percentile([response.seconds * 1000 for response in refused], 95),
         "ms",
-        answer_ms,
+        response_ms,
     )
-    silent = sum(not answer.header("retry-after") for answer in refused)
+    silent = sum(not response.header("retry-after") for response in refused)
     report.exactly(f"{name}: refusals without Retry-After", 0, silent)
     recovery = max(one.recovery for one in rounds)
     limit = run.size(RECOVERY_SECONDS, QUICK_RECOVERY_SECONDS)

@@ -69,8 +69,8 @@ async def duplicate_creates(run: Run, server: Server, url: str) -> None:
 
 async def at_once(connections: list[Connection], address: str) -> Counter[int]:
     new = {"email": address, "password": PASSWORD}
-    answers = await asyncio.gather(*(one.post_json(USERS, new) for one in connections))
-    return Counter(answer.status for answer in answers)
+    responses = await asyncio.gather(*(one.post_json(USERS, new) for one in connections))
+    return Counter(response.status for response in responses)
 
 
 async def beside_the_command_line(
@@ -87,13 +87,13 @@ async def beside_the_command_line(
             for _ in range(COMMANDS)
         ]
         await until(partial(all_wait, watcher), PATIENCE_SECONDS)
-    answers, codes = await creates, Counter(await asyncio.gather(*commands))
+    responses, codes = await creates, Counter(await asyncio.gather(*commands))
     await asyncio.gather(gate.close(), watcher.close())
     for connection in connections:
         connection.close()
     name = f"create-superuser {COMMANDS} times and the API {COMMANDS} times at once"
-    run.report.exactly(f"{name}: successes", 1, answers[201] + codes[0])
-    run.report.exactly(f"{name}: clear refusals", 2 * COMMANDS - 1, answers[409] + codes[1])
+    run.report.exactly(f"{name}: successes", 1, responses[201] + codes[0])
+    run.report.exactly(f"{name}: clear refusals", 2 * COMMANDS - 1, responses[409] + codes[1])
 
 
 async def create_superuser(environment: dict[str, str], address: str) -> int:

@@ -8,7 +8,7 @@ from math import ceil
 from time import time
 
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.server import modules_on, serving, variables
 from quality.testkit.services import REDIS_URL, throwaway_database
 
@@ -30,10 +30,10 @@ async def parallel(run: Run, url: str) -> None:
     """All at once from one address, to processes whose pools are cold."""
     # A window of its own makes a count of its own, whatever ran before.
     async with processes(run, url, window_seconds=60 + os.getpid() % 3_000) as ports:
-        answers = await burst(ports, PARALLEL)
+        responses = await burst(ports, PARALLEL)
     name = f"{PARALLEL} at once, {PROCESSES} processes"
-    run.report.exactly(f"{name}: admitted", LIMIT, count(answers, ADMITTED))
-    run.report.exactly(f"{name}: refused with 429", PARALLEL - LIMIT, count(answers, REFUSED))
+    run.report.exactly(f"{name}: admitted", LIMIT, count(responses, ADMITTED))
+    run.report.exactly(f"{name}: refused with 429", PARALLEL - LIMIT, count(responses, REFUSED))
 
 
 async def edge(run: Run, url: str) -> None:
@@ -50,13 +50,13 @@ async def edge(run: Run, url: str) -> None:
             raise RuntimeError(
                 "this machine is too busy: no burst ended before the edge of a window"
             )
-    first, before, after = (count(answers, ADMITTED) for answers in bursts)
+    first, before, after = (count(responses, ADMITTED) for responses in bursts)
     name = f"{2 * PARALLEL} across the edge of a window"
     run.report.exactly(f"{name}: first request admitted", 1, first)
     run.report.at_most(f"{name}: admitted", EDGE_TIMES * LIMIT, before + after)
 
 
-async def around_an_edge(ports: list[int]) -> tuple[list[Answer], ...] | None:
+async def around_an_edge(ports: list[int]) -> tuple[list[Response], ...] | None:
     """The first request of a window, a burst before its end and one after it; ``None`` if one came too late."""
     edge_at = ceil(time() / EDGE_WINDOW_SECONDS + 1) * EDGE_WINDOW_SECONDS
     await until(edge_at - EDGE_WINDOW_SECONDS)
@@ -89,15 +89,15 @@ async def processes(run: Run, url: str, window_seconds: int) -> AsyncIterator[li
         yield [(await stack.enter_async_context(server)).port for server in servers]
 
 
-async def burst(ports: list[int], requests: int) -> list[Answer]:
+async def burst(ports: list[int], requests: int) -> list[Response]:
     """So many at once, each on a connection that is already open, spread over the processes."""
     connections = [Connection(ports[number % len(ports)]) for number in range(requests)]
     await asyncio.gather(*(connection.open() for connection in connections))
-    answers = await asyncio.gather(*(connection.get(ME) for connection in connections))
+    responses = await asyncio.gather(*(connection.get(ME) for connection in connections))
     for connection in connections:
         connection.close()
-    return answers
+    return responses
 
 
-def count(answers: Iterable[Answer], status: int) -> int:
-    return sum(answer.status == status for answer in answers)
+def count(responses: Iterable[Response], status: int) -> int:
+    return sum(response.status == status for response in responses)

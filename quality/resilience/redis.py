@@ -81,7 +81,7 @@ async def fault(stage: Stage, name: str, break_it: Break) -> None:
         pair for pair in load.pairs if pair.at + pair.on.seconds > broken and pair.at < mended
     ]
     known = [pair for pair in during if pair.at > broken + BEFORE_OPEN_SECONDS]
-    report.exactly(f"{name}: other than 200 in {total:,} requests", 0, odd_answers(load.pairs))
+    report.exactly(f"{name}: other than 200 in {total:,} requests", 0, odd_responses(load.pairs))
     judge_p99(stage.run, f"{name}: added p99, once the breaker is open", known)
     judge_slowest(stage.run, f"{name}: slowest request, added", during, ADDED_SLOWEST_MS)
     report.exactly(f"{name}: records in the log", 1, records)
@@ -96,7 +96,7 @@ async def slow(stage: Stage) -> None:
     await stage.seconds_until_used()
     name = f"Redis takes {SLOW_SECONDS * 1000:.0f} ms"
     stage.run.report.exactly(
-        f"{name}: other than 200 in {len(pairs):,} requests", 0, odd_answers(pairs)
+        f"{name}: other than 200 in {len(pairs):,} requests", 0, odd_responses(pairs)
     )
     limit = SLOW_COMMANDS * BUDGET_MS
     judge_slowest(stage.run, f"{name}: slowest request, added", pairs, limit)
@@ -109,7 +109,7 @@ async def reply(stage: Stage, name: str) -> None:
     pairs = await stage.requests(stage.run.size(1_000, 300))
     records = await stage.records() - before
     await stage.proxy.forward()
-    odd, back = odd_answers(pairs), await stage.seconds_until_used()
+    odd, back = odd_responses(pairs), await stage.seconds_until_used()
     changes = 0 if name in REFUSALS else 1
     logged = "changes logged" if name in UNDECIDED else f"{changes} logged"
     stage.run.report.row(
@@ -134,7 +134,7 @@ async def flapping(stage: Stage) -> None:
     records = await stage.records() - before
     name = f"Redis flaps for {changes * FLAP_SECONDS} s"
     run.report.exactly(
-        f"{name}: other than 200 in {len(load.pairs):,} requests", 0, odd_answers(load.pairs)
+        f"{name}: other than 200 in {len(load.pairs):,} requests", 0, odd_responses(load.pairs)
     )
     run.report.row(
         f"{name}: records in the log", f"1 to {changes}", str(records), kept=1 <= records <= changes
@@ -147,7 +147,7 @@ async def begin(break_it: Break) -> None:
         await work
 
 
-def odd_answers(pairs: Iterable[Pair]) -> int:
+def odd_responses(pairs: Iterable[Pair]) -> int:
     return sum(pair.on.status != OK for pair in pairs)
 
 

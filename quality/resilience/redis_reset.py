@@ -6,7 +6,7 @@ The polite way of failing, FIN, is in ``redis``. RST reaches a connection while 
 import asyncio
 from time import perf_counter
 
-from quality.resilience.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, judge_p99, odd_answers
+from quality.resilience.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, judge_p99, odd_responses
 from quality.resilience.redis_stage import Stage, redis_stage
 from quality.resilience.run import Run
 from quality.resilience.side_by_side import Pair
@@ -41,7 +41,7 @@ async def cuts(stage: Stage) -> None:
         sum(status == BUSY for status in statuses)
         for statuses in zip(*map(both, pairs), strict=True)
     )
-    odd = odd_answers(pair for pair in pairs if pair.on.status != BUSY)
+    odd = odd_responses(pair for pair in pairs if pair.on.status != BUSY)
     report.exactly(f"{NAME}: other than 200, or refused as busy, in {total:,}", 0, odd)
     report.row(f"{NAME}: refused as busy", "none promised", str(on), kept=True, baseline=str(off))
     report.at_most(f"{NAME}, each time back: used again", BACK_SECONDS, max(used_again), "s")
@@ -55,7 +55,7 @@ async def latency(stage: Stage) -> None:
     total = stage.run.size(15_000, 2_000)
     pairs, open_for, _ = await cut_again_and_again(stage, total, PAUSE_SECONDS)
     name = f"{NAME}, half idle"
-    stage.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_answers(pairs))
+    stage.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_responses(pairs))
     judge_p99(stage.run, f"{name}: added p99, once the breaker is open", open_for)
 
 

@@ -72,8 +72,8 @@ class Stage:
         await self.redis.delete(cached)
         connection = Connection(self.on.port, self.account.token)
         while perf_counter() < started + PATIENCE_SECONDS:
-            answer = await connection.get(self.target)
-            if answer.header("x-ratelimit-limit") and await self.redis.exists(cached):
+            response = await connection.get(self.target)
+            if response.header("x-ratelimit-limit") and await self.redis.exists(cached):
                 break
             await asyncio.sleep(ASK_AGAIN_SECONDS)
         connection.close()

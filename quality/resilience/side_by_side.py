@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from time import perf_counter
 
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.traffic import NO_ANSWER
 
 CLIENTS = 8
@@ -21,8 +21,8 @@ class Pair:
     """One request with both answers. ``at`` is a time of ``time.perf_counter``."""
 
     at: float
-    on: Answer
-    off: Answer
+    on: Response
+    off: Response
 
 
 class Load:
@@ -80,11 +80,11 @@ class Load:
         return self._left >= 0
 
 
-async def ask(connection: Connection, target: str) -> Answer:
+async def ask(connection: Connection, target: str) -> Response:
     """The answer, or one with status 0 where none came."""
     started = perf_counter()
     try:
         return await connection.get(target)
     except NO_ANSWER:
         connection.close()
-        return Answer(0, [], b"", perf_counter() - started)
+        return Response(0, [], b"", perf_counter() - started)

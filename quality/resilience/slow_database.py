@@ -6,7 +6,7 @@ from statistics import median
 from time import perf_counter
 
 from quality.resilience.run import Run
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.load import closed_loop
 from quality.testkit.proxy import fault_proxy
 from quality.testkit.report import percentile
@@ -57,13 +57,13 @@ async def measure(run: Run) -> None:
 async def peak(server: Server, reader: Account, path: str, seconds: float) -> float:
     connections = [Connection(server.port, reader.token) for _ in range(CLIENTS)]
 
-    async def ask(connection: Connection) -> Answer:
+    async def ask(connection: Connection) -> Response:
         return await connection.get(path)
 
-    answers = await closed_loop(connections, ask, seconds=seconds)
+    responses = await closed_loop(connections, ask, seconds=seconds)
     for connection in connections:
         connection.close()
-    return sum(answer.status == OK for answer in answers) / seconds
+    return sum(response.status == OK for response in responses) / seconds
 
 
 async def one_round(server: Server, reader: Account, path: str, seconds: float) -> Round:
@@ -95,5 +95,5 @@ def judge(run: Run, name: str, rounds: list[Round]) -> None:
     )
     waits = [1000 * seen.seconds for seen in refused]
     report.at_most(f"{name}: refused within, p95", REFUSAL_MS, percentile(waits, 95), "ms")
-    silent = sum(not (seen.answer and seen.answer.header("retry-after")) for seen in refused)
+    silent = sum(not (seen.response and seen.response.header("retry-after")) for seen in refused)
     report.exactly(f"{name}: refusals without Retry-After", 0, silent)

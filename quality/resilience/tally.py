@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.server import Server
 from quality.testkit.services import PASSWORD, Account
 from quality.testkit.traffic import NO_ANSWER
@@ -25,7 +25,7 @@ class Tally:
     """What the clients have seen. ``unanswered`` holds the ids of requests that were sent in vain."""
 
     account: Account
-    answers: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     written: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=count)
@@ -34,15 +34,15 @@ class Tally:
         """One request, whatever becomes of it."""
         request_id = str(uuid4())
         try:
-            answer = await self._send(connection, kind, request_id)
+            response = await self._send(connection, kind, request_id)
         except NO_ANSWER:
             connection.close()
             self.unanswered.append(request_id)
             return
-        odd = "" if answer.status == EXPECTED[kind] else f": {answer.status}"
-        self.answers[f"{kind}{odd}"] += 1
+        odd = "" if response.status == EXPECTED[kind] else f": {response.status}"
+        self.responses[f"{kind}{odd}"] += 1
 
-    async def _send(self, connection: Connection, kind: str, request_id: str) -> Answer:
+    async def _send(self, connection: Connection, kind: str, request_id: str) -> Response:
         headers = [("X-Request-ID", request_id)]
         if kind != "write":
             target = "/api/v1/users/me" if kind == "read" else "/api/v1/health/live"
@@ -50,21 +50,21 @@ class Tally:
         email = f"{next(self.numbers)}@example.com"
         body = f'{{"email":"{email}","password":"{PASSWORD}"}}'.encode()
         headers.append(("Content-Type", "application/json"))
-        answer = await connection.request("POST", "/api/v1/users", headers, body)
-        if answer.status == EXPECTED[kind]:
+        response = await connection.request("POST", "/api/v1/users", headers, body)
+        if response.status == EXPECTED[kind]:
             self.written.append(email)
-        return answer
+        return response
 
     @property
     def total(self) -> int:
-        return self.answers.total()
+        return self.responses.total()
 
     def has_seen(self, requests: int) -> bool:
         return self.total >= requests
 
     @property
     def odd(self) -> dict[str, int]:
-        return {name: number for name, number in self.answers.items() if ":" in name}
+        return {name: number for name, number in self.responses.items() if ":" in name}
 
 
 def accepted_and_lost(server: Server, unanswered: list[str]) -> set[str]:

@@ -17,7 +17,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back. Names of ``headers`` are in lower case, in the order in which they came."""
 
     status: int
@@ -58,15 +58,15 @@ class Connection:
 
     async def request(
         self, method: str, target: str, headers: Headers = (), body: bytes = b""
-    ) -> Answer:
+    ) -> Response:
         """Send a request with Host, the token if there is one, and the length of the body; its answer."""
         await self.send(message(method, target, headers, body, self.token))
-        return await self.answer(head=method == "HEAD")
+        return await self.response(head=method == "HEAD")
 
-    async def get(self, target: str) -> Answer:
+    async def get(self, target: str) -> Response:
         return await self.request("GET", target)
 
-    async def post_json(self, target: str, value: object) -> Answer:
+    async def post_json(self, target: str, value: object) -> Response:
         kind = ("Content-Type", "application/json")
         return await self.request("POST", target, [kind], json.dumps(value).encode())
 
@@ -75,7 +75,7 @@ class Connection:
         self._sent = time.perf_counter()
         writer.write(raw)
 
-    async def exchange(self, pieces: Iterable[bytes], *, head: bool = False) -> Answer:
+    async def exchange(self, pieces: Iterable[bytes], *, head: bool = False) -> Response:
         """The answer to one request on a fresh connection, sent to its end or until the server has answered.
 
         What the server says before it hangs up is read even where the sending has failed: an asyncio stream would
@@ -87,25 +87,25 @@ class Connection:
             if self._source is not None:
                 connection.bind(self._source)
             await loop.sock_connect(connection, (self.host, self.port))
-            answer = read_answer(reader, time.perf_counter(), head=head)
+            response = read_response(reader, time.perf_counter(), head=head)
             tasks = [
                 asyncio.create_task(_receive(connection, reader)),
                 asyncio.create_task(_send(connection, pieces)),
             ]
             try:
-                return await answer
+                return await response
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def answer(self, *, head: bool = False) -> Answer:
+    async def response(self, *, head: bool = False) -> Response:
         """The next answer. Raises ``IncompleteReadError`` where the server hangs up, ``TimeoutError`` where it is silent."""
         reader, _ = await self.open()
-        answer = await read_answer(reader, self._sent, head=head)
-        if (answer.header("connection") or "").lower() == "close":
+        response = await read_response(reader, self._sent, head=head)
+        if (response.header("connection") or "").lower() == "close":
             self.close()
-        return answer
+        return response
 
     def close(self) -> None:
         """Hang up at once, whatever is under way."""
@@ -127,14 +127,16 @@ async def _receive(connection: socket.socket, reader: asyncio.StreamReader) -> N
     reader.feed_eof()
 
 
-async def read_answer(reader: asyncio.StreamReader, sent: float, *, head: bool = False) -> Answer:
+async def read_response(
+    reader: asyncio.StreamReader, sent: float, *, head: bool = False
+) -> Response:
     """The next answer that ``reader`` brings, to what was sent at ``sent`` on the clock of ``perf_counter``."""
     async with asyncio.timeout(ANSWER_SECONDS):
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = [line.partition(":") for line in lines if line]
         headers = [(name.lower(), value.strip()) for name, _, value in pairs]
         body = b"" if head else await _read_body(reader, dict(headers))
-    return Answer(int(first.split()[1]), headers, body, time.perf_counter() - sent)
+    return Response(int(first.split()[1]), headers, body, time.perf_counter() - sent)
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:

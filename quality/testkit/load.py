@@ -5,9 +5,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 
-Ask = Callable[[Connection], Awaitable[Answer]]
+Ask = Callable[[Connection], Awaitable[Response]]
 
 
 async def closed_loop(
@@ -17,19 +17,19 @@ async def closed_loop(
     seconds: float = math.inf,
     requests: float = math.inf,
     pause: float = 0,
-) -> list[Answer]:
+) -> list[Response]:
     """The answers to what all connections ask side by side, for so long or until so many are sent."""
     until = time.perf_counter() + seconds
-    answers: list[Answer] = []
+    responses: list[Response] = []
     sent = 0
 
     async def client(connection: Connection) -> None:
         nonlocal sent
         while sent < requests and time.perf_counter() < until:
             sent += 1
-            answers.append(await ask(connection))
+            responses.append(await ask(connection))
             if pause:
                 await asyncio.sleep(pause)
 
     await asyncio.gather(*map(client, connections))
-    return answers
+    return responses

@@ -129,14 +129,14 @@ class FaultProxy:
             writer.transport.abort()
             return
         self._open |= {writer, back}
-        await asyncio.gather(self._ask(reader, back, writer), self._answer(back_reader, writer))
+        await asyncio.gather(self._ask(reader, back, writer), self._response(back_reader, writer))
         self._open -= {writer, back}
 
     async def _ask(
         self,
         client: asyncio.StreamReader,
         service: asyncio.StreamWriter,
-        answers: asyncio.StreamWriter,
+        responses: asyncio.StreamWriter,
     ) -> None:
         try:
             while data := await client.read(65_536):
@@ -144,14 +144,14 @@ class FaultProxy:
                 if self._fault.silent:
                     continue
                 if self._fault.reply is not None:
-                    answers.write(self._fault.reply(data))
+                    responses.write(self._fault.reply(data))
                 else:
                     service.write(data)
         except CUT:
             pass
         service.close()
 
-    async def _answer(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _response(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             while data := await service.read(65_536):
                 await asyncio.sleep(self._fault.delay)

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
-from quality.testkit.client import Answer, Connection
+from quality.testkit.client import Connection, Response
 
 NO_ANSWER = (OSError, EOFError, TimeoutError)  # IncompleteReadError is an EOFError
 
 KEPT_SECONDS = 4  # uvicorn hangs up on who was idle for 5
 
-Ask = Callable[[Connection], Awaitable[Answer]]
+Ask = Callable[[Connection], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Seen:
 
     at: float
     done: float
-    answer: Answer | None
+    response: Response | None
 
     @property
     def seconds(self) -> float:
@@ -30,7 +30,7 @@ class Seen:
     @property
     def status(self) -> int:
         """0 where no answer came."""
-        return 0 if self.answer is None else self.answer.status
+        return 0 if self.response is None else self.response.status
 
 
 class Crowd:
@@ -45,12 +45,12 @@ class Crowd:
     async def ask(self, ask: Ask) -> Seen:
         at = perf_counter()
         connection = self._connection()
-        answer: Answer | None = None
+        response: Response | None = None
         try:
-            answer = await ask(connection)
+            response = await ask(connection)
         except NO_ANSWER:
             connection.close()
-        seen = Seen(at, perf_counter(), answer)
+        seen = Seen(at, perf_counter(), response)
         self._idle.append((seen.done, connection))
         self.seen.append(seen)
         return seen

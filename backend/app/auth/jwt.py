@@ -22,14 +22,14 @@ from app.core.http.fields import canonical_uuid
 
 LEEWAY = timedelta(seconds=30)  # two hosts whose clocks differ
 MAX_TOKEN_LENGTH = 8_192
-REMEMBERED = 1_024
+CACHE_SIZE = 1_024
 COMPACT_FORM = re.compile(r"(?:[A-Za-z0-9_-]+\.){2}[A-Za-z0-9_-]+")  # RFC 7515, sections 2 and 3.1
 HEADER_TYPE = "at+jwt"  # RFC 9068, section 2.1
 TOKEN_USE = "access"  # noqa: S105  a kind of token, not one
-LAST_SECOND = 253_402_300_799  # the end of the year 9999
+MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999
 
 
-Moment = Annotated[StrictInt, Field(ge=0, le=LAST_SECOND)]
+UtcDatetime = Annotated[StrictInt, Field(ge=0, le=MAX_TIMESTAMP)]
 
 
 class TokenClaims(BaseModel):
@@ -38,8 +38,8 @@ class TokenClaims(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     sub: Annotated[str, BeforeValidator(canonical_uuid)]
-    exp: Moment
-    iat: Moment
+    exp: UtcDatetime
+    iat: UtcDatetime
     jti: Annotated[str, Field(min_length=1, max_length=64)]
     token_use: Literal["access"]
 
@@ -104,7 +104,7 @@ def decode_token(token: str, *, settings: Settings | None = None) -> TokenClaims
 
 # A client sends one token with every request of an hour; what cannot have changed is not computed again. The key is
 # an argument, so another key is another entry. What raises is not kept: only valid tokens take a place.
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=CACHE_SIZE)
 def _verified(
     token: str, key: str, algorithm: str, issuer: str | None, audience: str | None
 ) -> TokenClaims:

@@ -12,7 +12,7 @@ from app.auth.throttle import Throttle
 from app.core.config import Settings
 from app.core.errors import Unauthorized
 from app.core.runtime.bounded_executor import BoundedExecutor
-from app.db.cache_invalidation import note_change
+from app.db.cache_invalidation import mark_dirty
 from app.models.user import User
 from app.repositories.user import UserRepository
 
@@ -77,7 +77,7 @@ async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
     """Store ``renewed``, unless the account was deleted or got another password since it was read."""
     unchanged = (User.id == user.id) & (User.hashed_password == user.hashed_password)
     await db.execute(update(User).where(unchanged).values(hashed_password=renewed))
-    note_change(db, user)
+    mark_dirty(db, user)
 
 
 async def _find(db: AsyncSession, email: str) -> User | None:

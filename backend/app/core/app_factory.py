@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or get_settings()
     configure_logging(settings)
-    name_what_is_unwise(settings)
+    log_production_warnings(settings)
     resources = build_resources(settings)
     app = FastAPI(
         title=settings.app_name,
@@ -77,7 +77,7 @@ def rate_limit_scope(settings: Settings) -> RateLimitScope:
     )
 
 
-def name_what_is_unwise(settings: Settings) -> None:
+def log_production_warnings(settings: Settings) -> None:
     """One warning at the start for everything that production allows and should not need."""
     if warnings := settings.warnings():
         logger.warning("unwise in production: %s", "; ".join(warnings))

@@ -8,9 +8,9 @@ from sqlalchemy import event, orm
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
-Forget = Callable[[str], Awaitable[None]]
+Invalidate = Callable[[str], Awaitable[None]]
 
-FORGET = "forget"
+INVALIDATE = "invalidate"
 CHANGED = "changed cache keys"
 COMMITTED = "committed cache keys"
 
@@ -28,7 +28,7 @@ class _TrackingSession(orm.Session):
 
 
 class Session(AsyncSession):
-    """An ``AsyncSession`` that calls ``info["forget"]`` for each of those keys after the commit.
+    """An ``AsyncSession`` that calls ``info["invalidate"]`` for each of those keys after the commit.
 
     However the transaction is committed: by ``commit()`` or at the end of a ``begin()`` block.
     """
@@ -36,15 +36,15 @@ class Session(AsyncSession):
     sync_session_class = _TrackingSession
 
 
-def note_change(session: orm.Session | AsyncSession, row: Cached) -> None:
+def mark_dirty(session: orm.Session | AsyncSession, row: Cached) -> None:
     """For a change that the session cannot see: one made by a statement."""
     session.info.setdefault(CHANGED, set()).update(row.cache_keys())
 
 
-def note_changes(session: orm.Session, flush_context: object) -> None:
+def mark_changes(session: orm.Session, flush_context: object) -> None:
     for row in (*session.dirty, *session.deleted):
         if isinstance(row, Cached):
-            note_change(session, row)
+            mark_dirty(session, row)
 
 
 def keep_committed(session: orm.Session) -> None:
@@ -53,7 +53,7 @@ def keep_committed(session: orm.Session) -> None:
         session.info[COMMITTED] = session.info.pop(CHANGED, ())
 
 
-def forget_committed(session: orm.Session, transaction: orm.SessionTransaction) -> None:
+def invalidate_committed(session: orm.Session, transaction: orm.SessionTransaction) -> None:
     """At the end of the whole transaction, with its connection already back in the pool.
 
     What a rolled back savepoint had noted goes along: that costs a miss and is never stale.
@@ -62,16 +62,16 @@ def forget_committed(session: orm.Session, transaction: orm.SessionTransaction) 
         return
     session.info.pop(CHANGED, None)
     keys = session.info.pop(COMMITTED, ())
-    forget: Forget | None = session.info.get(FORGET)
-    if keys and forget is not None:
-        await_only(_forget_all(forget, keys))
+    invalidate: Invalidate | None = session.info.get(INVALIDATE)
+    if keys and invalidate is not None:
+        await_only(_invalidate_all(invalidate, keys))
 
 
-async def _forget_all(forget: Forget, keys: Collection[str]) -> None:
+async def _invalidate_all(invalidate: Invalidate, keys: Collection[str]) -> None:
     """All at once, and to the end: who is cancelled now has already changed the row."""
 
     async def each() -> None:
-        await asyncio.gather(*map(forget, keys))
+        await asyncio.gather(*map(invalidate, keys))
 
     task = asyncio.create_task(each())
     try:
@@ -81,6 +81,6 @@ async def _forget_all(forget: Forget, keys: Collection[str]) -> None:
         raise
 
 
-event.listen(_TrackingSession, "after_flush", note_changes)
+event.listen(_TrackingSession, "after_flush", mark_changes)
 event.listen(_TrackingSession, "after_commit", keep_committed)
-event.listen(_TrackingSession, "after_transaction_end", forget_committed)
+event.listen(_TrackingSession, "after_transaction_end", invalidate_committed)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
-from app.db.cache_invalidation import FORGET, Forget, Session
+from app.db.cache_invalidation import INVALIDATE, Invalidate, Session
 from app.db.postgres import postgres_engine
 from app.db.sqlite import sqlite_engine
 
@@ -32,20 +32,20 @@ def build_engine(settings: Settings) -> AsyncEngine | None:
 
 
 def build_session_factory(
-    engine: AsyncEngine | None, forget: Forget | None = None
+    engine: AsyncEngine | None, invalidate: Invalidate | None = None
 ) -> SessionFactory:
-    """Sessions on ``engine``, which call ``forget`` with the cache key of everything they changed.
+    """Sessions on ``engine``, which call ``invalidate`` with the cache key of everything they changed.
 
     Without an engine, the first statement raises ``UnboundExecutionError``.
     """
-    info = {FORGET: forget} if forget else {}
+    info = {INVALIDATE: invalidate} if invalidate else {}
     return async_sessionmaker(engine, class_=Session, expire_on_commit=False, info=info)
 
 
-def attach_database(app: FastAPI, settings: Settings, forget: Forget) -> None:
+def attach_database(app: FastAPI, settings: Settings, invalidate: Invalidate) -> None:
     """Hang the engine and its sessions on the application. Nothing connects yet."""
     app.state.engine = build_engine(settings)
-    app.state.session_factory = build_session_factory(app.state.engine, forget)
+    app.state.session_factory = build_session_factory(app.state.engine, invalidate)
 
 
 async def get_session_factory(connection: HTTPConnection) -> SessionFactory:

@@ -225,7 +225,7 @@ def lets_anybody_delete(app: FastAPI, callers: Callers) -> None:
     in_front(app, router)
 
 
-def deletes_with_an_answer(app: FastAPI, callers: Callers) -> None:
+def deletes_with_an_response(app: FastAPI, callers: Callers) -> None:
     router = Router()
 
     @router.delete("/accounts/{account_id}")
@@ -234,7 +234,7 @@ def deletes_with_an_answer(app: FastAPI, callers: Callers) -> None:
     in_front(app, router)
 
 
-def answers_in_plain_text(app: FastAPI, callers: Callers) -> None:
+def responses_in_plain_text(app: FastAPI, callers: Callers) -> None:
     router = Router()
 
     @router.get("/api/v1/users/me", response_class=PlainTextResponse)
@@ -244,7 +244,7 @@ def answers_in_plain_text(app: FastAPI, callers: Callers) -> None:
     in_front(app, router)
 
 
-def answers_head_to_anybody(app: FastAPI, callers: Callers) -> None:
+def responses_head_to_anybody(app: FastAPI, callers: Callers) -> None:
     router = Router()
 
     @router.head("/api/v1/users/me")
@@ -286,10 +286,14 @@ class TestRouteThat:
                 "as admin: is told hashed_password, which is",
             ),
             (lets_anybody_delete, DELETE, "as anonymous: is answered 204 instead of 401"),
-            (deletes_with_an_answer, DELETE, "as admin: is answered 200 instead of 204"),
+            (deletes_with_an_response, DELETE, "as admin: is answered 200 instead of 204"),
             (returns_too_little, READ_ME, "as self: is not told email, which is declared"),
-            (answers_in_plain_text, READ_ME, "as self: is answered something other than JSON"),
-            (answers_head_to_anybody, READ_ME, "as anonymous: is answered 200 to HEAD, 401 to GET"),
+            (responses_in_plain_text, READ_ME, "as self: is answered something other than JSON"),
+            (
+                responses_head_to_anybody,
+                READ_ME,
+                "as anonymous: is answered 200 to HEAD, 401 to GET",
+            ),
             (keeps_a_status_to_itself, READ_USER, "answers 403, which OpenAPI does not say"),
             (documents_no_token, READ_ME, "is for any account, which OpenAPI does not say"),
             (renames_an_operation, READ_ME, "is me in OpenAPI, not v1_users_read_me"),
@@ -384,7 +388,7 @@ class TestResource:
 
         answers = [await send(client, row, callers["admin"]) for row in rows]
 
-        assert [answer.json()["is_active"] for answer in answers] == [False, True]
+        assert [response.json()["is_active"] for response in answers] == [False, True]
 
     async def test_provokes_with_what_is_sent_and_what_is_there(
         self, app: FastAPI, client: AsyncClient, callers: Callers
@@ -396,9 +400,9 @@ class TestResource:
         )
         row = replace(CHANGE, resource=ACCOUNTS.provoked(by))
 
-        answer = await send(client, row, callers["self"])
+        response = await send(client, row, callers["self"])
 
-        assert answer.status_code == 422, "of an admin who sends something wrong, not 403"
+        assert response.status_code == 422, "of an admin who sends something wrong, not 403"
 
 
 def changed(owner: User, *, is_superuser: bool) -> User:
@@ -452,6 +456,6 @@ class TestDrift:
 
 class TestLeaves:
     def test_are_named_through_objects_and_lists_at_any_depth(self) -> None:
-        answer = {"a": {"b": [{"c": 1}, {"d": {"password": ""}}]}, "e": [], "f": {}}
+        response = {"a": {"b": [{"c": 1}, {"d": {"password": ""}}]}, "e": [], "f": {}}
 
-        assert set(leaves(answer)) == {"a.b.c", "a.b.d.password", "e", "f"}
+        assert set(leaves(response)) == {"a.b.c", "a.b.d.password", "e", "f"}

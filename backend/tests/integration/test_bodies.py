@@ -198,9 +198,9 @@ async def post_json(client: AsyncClient, path: str, body: bytes, **headers: str)
     )
 
 
-def assert_envelope(answer: Response, status: int) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+def assert_envelope(response: Response, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
 
 
 @pytest.mark.usefixtures("nothing_is_stored")
@@ -234,9 +234,9 @@ class TestJson:
     ) -> None:
         gc.collect()  # what other tests have left is not the parser's
         started = time.process_time()
-        answer = await post_json(client, ANY_SIZE, NOT_JSON[name])
+        response = await post_json(client, ANY_SIZE, NOT_JSON[name])
 
-        assert answer.status_code == 400
+        assert response.status_code == 400
         assert time.process_time() - started < 0.25  # measured: 2 ms
 
     async def test_with_a_megabyte_of_unknown_fields_is_refused_at_once(
@@ -244,16 +244,16 @@ class TestJson:
     ) -> None:
         body = json.dumps({f"a{n}": 1 for n in range(80_000)}).encode()
 
-        answer = await post_json(client, ANY_SIZE, body)
+        response = await post_json(client, ANY_SIZE, body)
 
-        assert answer.status_code == 400  # 422 would be a validation error for each
+        assert response.status_code == 400  # 422 would be a validation error for each
 
     async def test_position_of_a_syntax_error_is_all_that_is_told(
         self, client: AsyncClient
     ) -> None:
-        answer = await post_json(client, "/api/v1/users", b'{"password": secret}')
+        response = await post_json(client, "/api/v1/users", b'{"password": secret}')
 
-        assert answer.json()["error"]["message"] == "The body is not valid JSON (at character 13)"
+        assert response.json()["error"]["message"] == "The body is not valid JSON (at character 13)"
 
 
 class TestValidJson:
@@ -262,9 +262,9 @@ class TestValidJson:
     async def test_is_accepted_under_every_spelling_of_its_type(
         self, client: AsyncClient, users: str, content_type: str
     ) -> None:
-        answer = await client.post(users, content=VALID, headers={"Content-Type": content_type})
+        response = await client.post(users, content=VALID, headers={"Content-Type": content_type})
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     @pytest.mark.parametrize(
         "body",
@@ -279,17 +279,17 @@ class TestValidJson:
     async def test_is_accepted_however_it_is_written(
         self, client: AsyncClient, body: bytes
     ) -> None:
-        answer = await post_json(client, "/api/v1/users", body)
+        response = await post_json(client, "/api/v1/users", body)
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     @pytest.mark.parametrize("users", USERS)
     async def test_is_accepted_in_chunks_of_one_byte(self, server: LiveServer, users: str) -> None:
         body = chunked(VALID[n : n + 1] for n in range(len(VALID)))
 
-        answer = await server.exchange(json_post(users, "Transfer-Encoding: chunked", body))
+        response = await server.exchange(json_post(users, "Transfer-Encoding: chunked", body))
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     async def test_is_accepted_in_packets_of_one_byte(self, server: LiveServer) -> None:
         async with server.connect() as connection:
@@ -297,14 +297,14 @@ class TestValidJson:
             for n in range(len(VALID)):
                 await connection.send(VALID[n : n + 1])
                 await asyncio.sleep(0)
-            answer = await connection.receive()
+            response = await connection.receive()
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     async def test_of_exactly_the_limit_is_accepted(self, client: AsyncClient) -> None:
-        answer = await post_json(client, "/api/v1/users", VALID.ljust(LIMIT))
+        response = await post_json(client, "/api/v1/users", VALID.ljust(LIMIT))
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
     async def test_is_asked_for_where_the_client_waits_to_be_asked(
         self, server: LiveServer
@@ -313,10 +313,10 @@ class TestValidJson:
 
         async with server.connect() as connection:
             interim = await connection.exchange(json_post("/users", headers))
-            answer = await connection.exchange(VALID)
+            response = await connection.exchange(VALID)
 
         assert interim.status_code == 100
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
 
 @pytest.mark.usefixtures("nothing_is_stored")
@@ -335,22 +335,24 @@ class TestContentType:
         body = gzip.compress(VALID)
 
         for path in USERS:
-            answer = await post_json(client, path, body, **{"Content-Encoding": encoding})
-            assert_envelope(answer, 415)
+            response = await post_json(client, path, body, **{"Content-Encoding": encoding})
+            assert_envelope(response, 415)
 
     async def test_is_checked_before_the_body_is_parsed(self, client: AsyncClient) -> None:
-        answer = await client.post(
+        response = await client.post(
             ANY_SIZE, content=b"[" * DEEP, headers={"Content-Type": "text/plain"}
         )
 
-        assert_envelope(answer, 415)
+        assert_envelope(response, 415)
 
     async def test_of_a_login_other_than_a_form_is_unsupported(self, client: AsyncClient) -> None:
         form = b"username=ada%40example.com&password=x"
 
         for content_type in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
-            answer = await client.post(LOGIN, content=form, headers={"Content-Type": content_type})
-            assert_envelope(answer, 415)
+            response = await client.post(
+                LOGIN, content=form, headers={"Content-Type": content_type}
+            )
+            assert_envelope(response, 415)
 
 
 class TestForm:
@@ -384,9 +386,9 @@ class TestForm:
     async def test_that_is_broken_is_refused(
         self, client: AsyncClient, body: bytes, status: int
     ) -> None:
-        answer = await client.post(LOGIN, content=body, headers={"Content-Type": FORM})
+        response = await client.post(LOGIN, content=body, headers={"Content-Type": FORM})
 
-        assert_envelope(answer, status)
+        assert_envelope(response, status)
 
     @pytest.mark.parametrize("content_type", [FORM, f"{FORM}; charset=UTF-8", FORM.title()])
     async def test_is_read_under_every_spelling_of_its_type(
@@ -394,9 +396,9 @@ class TestForm:
     ) -> None:
         body = f"username={ada.email}&password={PASSWORD.replace(' ', '+')}".encode()
 
-        answer = await client.post(LOGIN, content=body, headers={"Content-Type": content_type})
+        response = await client.post(LOGIN, content=body, headers={"Content-Type": content_type})
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
 
 @pytest.mark.usefixtures("nothing_is_stored")
@@ -406,22 +408,22 @@ class TestSize:
         self, server: LiveServer, users: str
     ) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(json_post(users, f"Content-Length: {LIMIT + 1}"))
+            response = await connection.exchange(json_post(users, f"Content-Length: {LIMIT + 1}"))
 
-            assert_envelope(answer, 413)
+            assert_envelope(response, 413)
             assert await connection.was_closed()
 
     @pytest.mark.parametrize("users", USERS)
     async def test_of_twenty_megabytes_is_refused(self, client: AsyncClient, users: str) -> None:
-        answer = await post_json(client, users, VALID.ljust(20 * LIMIT))
+        response = await post_json(client, users, VALID.ljust(20 * LIMIT))
 
-        assert_envelope(answer, 413)
-        assert answer.headers["Connection"] == "close"
+        assert_envelope(response, 413)
+        assert response.headers["Connection"] == "close"
 
     async def test_is_refused_also_where_no_body_is_expected(self, client: AsyncClient) -> None:
-        answer = await client.request("GET", "/health", content=b"x" * (DEFAULT_LIMIT + 1))
+        response = await client.request("GET", "/health", content=b"x" * (DEFAULT_LIMIT + 1))
 
-        assert_envelope(answer, 413)
+        assert_envelope(response, 413)
 
     @pytest.mark.parametrize("path", ["/users", "/api/v1/users", LOGIN])
     async def test_beyond_the_limit_in_chunks_is_refused_at_the_byte_too_much(
@@ -433,9 +435,9 @@ class TestSize:
 
         async with server.connect() as connection:
             await connection.send(post(path, headers, largest))
-            answer = await connection.exchange(b"1\r\n \r\n")
+            response = await connection.exchange(b"1\r\n \r\n")
 
-            assert_envelope(answer, 413)
+            assert_envelope(response, 413)
             assert await connection.was_closed()
 
     @pytest.mark.parametrize("users", USERS)
@@ -444,9 +446,9 @@ class TestSize:
     ) -> None:
         async with server.connect() as connection:
             request = json_post(users, f"Content-Length: {len(VALID) - 1}", VALID)
-            answer = await connection.exchange(request[:-1])
+            response = await connection.exchange(request[:-1])
 
-            assert_envelope(answer, 400)
+            assert_envelope(response, 400)
             # What is left over is no request: the parser says so, without id, and hangs up.
             assert (await connection.exchange(request[-1:])).status_code == 400
             assert await connection.was_closed()
@@ -471,18 +473,18 @@ class TestSize:
         self, server: LiveServer, length: str
     ) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(json_post("/users", f"Content-Length: {length}"))
+            response = await connection.exchange(json_post("/users", f"Content-Length: {length}"))
 
-            assert answer.status_code == 400
-            assert "X-Request-ID" not in answer.headers
+            assert response.status_code == 400
+            assert "X-Request-ID" not in response.headers
             assert await connection.was_closed()
 
     @pytest.mark.parametrize("length", ["9999999999999999999", "99999999999"])
     async def test_beyond_all_machines_is_too_large(self, server: LiveServer, length: str) -> None:
         async with server.connect() as connection:
-            answer = await connection.exchange(json_post("/users", f"Content-Length: {length}"))
+            response = await connection.exchange(json_post("/users", f"Content-Length: {length}"))
 
-            assert_envelope(answer, 413)
+            assert_envelope(response, 413)
             assert await connection.was_closed()
 
 

@@ -94,10 +94,10 @@ class TestWarmCache:
         await read(client, admin, ada.id)
 
         with recorded_commands(app) as commands:
-            answer = await read(client, grace, ada.id)
+            response = await read(client, grace, ada.id)
 
-        assert answer.status_code == 403
-        assert ada.email not in answer.text
+        assert response.status_code == 403
+        assert ada.email not in response.text
         assert commands == []
 
     async def test_anonymous_is_unauthorized(
@@ -107,12 +107,12 @@ class TestWarmCache:
 
         assert (await client.get(f"/api/v1/users/{ada.id}")).status_code == 401
 
-    async def test_answers_are_not_to_be_stored_by_others(
+    async def test_responses_are_not_to_be_stored_by_others(
         self, client: AsyncClient, admin: User, ada: User
     ) -> None:
         for _ in range(2):
-            answer = await read(client, admin, ada.id)
-            assert answer.headers["cache-control"] == "no-store"
+            response = await read(client, admin, ada.id)
+            assert response.headers["cache-control"] == "no-store"
 
     async def test_a_warm_read_is_one_round_trip(
         self, app: FastAPI, client: AsyncClient, admin: User, ada: User
@@ -274,7 +274,7 @@ POISONS = [
 
 class TestPoisonedEntry:
     @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
-    async def test_gives_the_answer_of_the_database(
+    async def test_gives_the_response_of_the_database(
         self,
         *,
         client: AsyncClient,
@@ -289,16 +289,16 @@ class TestPoisonedEntry:
         await redis_client.delete(name_of(ada))
         await poison(redis_client, ada, grace)
 
-        answers = [await read(client, admin, ada.id) for _ in range(2)]
+        responses = [await read(client, admin, ada.id) for _ in range(2)]
 
-        assert [answer.status_code for answer in answers] == [200, 200]
-        assert [answer.json()["email"] for answer in answers] == [ada.email] * 2
+        assert [response.status_code for response in responses] == [200, 200]
+        assert [response.json()["email"] for response in responses] == [ada.email] * 2
         assert await redis_client.get(name_of(ada)) == TOMBSTONE
 
 
 class TestBrokenRedis:
     @pytest.mark.parametrize("server", [refusing_server, silent_server])
-    async def test_gives_the_answer_of_the_database_at_once(
+    async def test_gives_the_response_of_the_database_at_once(
         self,
         *,
         make_app: MakeApp,
@@ -315,10 +315,10 @@ class TestBrokenRedis:
             times = []
             async with client_for(app) as broken:
                 for _ in range(10):
-                    answer, seconds = await timed(read(broken, admin, ada.id))
+                    response, seconds = await timed(read(broken, admin, ada.id))
                     times.append(seconds)
-                    assert answer.status_code == 200
-                    assert answer.json() == expected.json()
+                    assert response.status_code == 200
+                    assert response.json() == expected.json()
             await app.state.redis.aclose()
 
         assert max(times) < normal + 0.75
@@ -338,10 +338,10 @@ class TestBrokenRedis:
             app = make_app(redis_url=url, cache_enabled=True)
             _, took = await timed(committed(app, deactivate, ada.id))
             async with client_for(app) as client:
-                answer = await read(client, admin, ada.id)
+                response = await read(client, admin, ada.id)
             await app.state.redis.aclose()
 
-        assert answer.json()["is_active"] is False
+        assert response.json()["is_active"] is False
         assert took < 1
 
     @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ class TestBrokenRedis:
         ],
         ids=lambda error: type(error).__name__,
     )
-    async def test_error_of_redis_gives_the_answer_of_the_database(
+    async def test_error_of_redis_gives_the_response_of_the_database(
         self,
         *,
         make_cached_app: MakeApp,
@@ -378,7 +378,7 @@ class TestBrokenRedis:
             await committed(app, deactivate, ada.id)
             after = await read(client, admin, ada.id)
 
-        assert [answer.status_code for answer in before] == [200] * 4
+        assert [response.status_code for response in before] == [200] * 4
         assert after.json()["is_active"] is False
 
 

@@ -154,7 +154,7 @@ class TestRoutes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["openapi", "routes"])
-def test_standard_output_is_the_answer_alone(name: str) -> None:
+def test_standard_output_is_the_response_alone(name: str) -> None:
     """In production too, where the start logs what is unwise, on standard output."""
     production = {key.upper(): str(value) for key, value in PRODUCTION.items()}
     done = subprocess.run(

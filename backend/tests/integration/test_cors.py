@@ -62,8 +62,8 @@ async def preflight(
     )
 
 
-def grants(answer: Response) -> list[str]:
-    return [name for name in answer.headers if name.startswith("access-control-")]
+def grants(response: Response) -> list[str]:
+    return [name for name in response.headers if name.startswith("access-control-")]
 
 
 class TestByDefault:
@@ -71,36 +71,36 @@ class TestByDefault:
     async def test_no_origin_is_granted_anything(
         self, closed: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(closed, ada, Origin=GOOD)
+        response = await call.send(closed, ada, Origin=GOOD)
 
-        assert grants(answer) == []
+        assert grants(response) == []
 
     async def test_preflight_is_an_ordinary_refused_method(self, closed: AsyncClient) -> None:
-        answer = await preflight(closed, GOOD)
+        response = await preflight(closed, GOOD)
 
-        assert answer.status_code == 405
-        assert answer.json()["error"]["code"] == "method_not_allowed"
-        assert grants(answer) == []
+        assert response.status_code == 405
+        assert response.json()["error"]["code"] == "method_not_allowed"
+        assert grants(response) == []
 
 
 class TestAllowedOrigin:
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
-    async def test_may_read_every_answer_errors_too(
+    async def test_may_read_every_response_errors_too(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada, Origin=GOOD)
+        response = await call.send(client, ada, Origin=GOOD)
 
-        assert answer.headers["Access-Control-Allow-Origin"] == GOOD
-        assert answer.headers["Vary"] == "Origin"
-        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert response.headers["Access-Control-Allow-Origin"] == GOOD
+        assert response.headers["Vary"] == "Origin"
+        assert "Access-Control-Allow-Credentials" not in response.headers
 
     @pytest.mark.parametrize("origin", [GOOD, ALSO_GOOD])
     async def test_may_read_the_id_and_the_waiting_time(
         self, client: AsyncClient, origin: str
     ) -> None:
-        answer = await client.get("/unavailable", headers={"Origin": origin})
+        response = await client.get("/unavailable", headers={"Origin": origin})
 
-        assert answer.headers["Access-Control-Expose-Headers"] == (
+        assert response.headers["Access-Control-Expose-Headers"] == (
             "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
         )
 
@@ -108,17 +108,19 @@ class TestAllowedOrigin:
     async def test_preflight_grants_the_methods_and_headers_of_the_api(
         self, client: AsyncClient, method: str
     ) -> None:
-        answer = await preflight(client, GOOD, method, "authorization, content-type, x-request-id")
+        response = await preflight(
+            client, GOOD, method, "authorization, content-type, x-request-id"
+        )
 
-        assert answer.status_code == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == GOOD
-        assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
-        assert set(answer.headers["Access-Control-Allow-Headers"].split(", ")) == {
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == GOOD
+        assert method in response.headers["Access-Control-Allow-Methods"].split(", ")
+        assert set(response.headers["Access-Control-Allow-Headers"].split(", ")) == {
             *("Accept", "Accept-Language", "Authorization", "Content-Language", "Content-Type"),
             *("X-Request-ID", "Idempotency-Key", "If-Match", "If-None-Match"),
             *("traceparent", "tracestate", "baggage"),
         }
-        assert "Origin" in answer.headers["Vary"]
+        assert "Origin" in response.headers["Vary"]
 
     @pytest.mark.parametrize(
         "headers",
@@ -134,9 +136,9 @@ class TestAllowedOrigin:
             engine, cors_allowed_origins=GOOD, cors_allowed_headers="X-Tenant, sentry-trace"
         )
         async with client_for(app) as client:
-            answer = await preflight(client, GOOD, headers="x-tenant,sentry-trace,authorization")
+            response = await preflight(client, GOOD, headers="x-tenant,sentry-trace,authorization")
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize(
         ("written", "sent"),
@@ -154,9 +156,9 @@ class TestAllowedOrigin:
         self, engine: AsyncEngine, written: str, sent: str
     ) -> None:
         async with client_for(app_on(engine, cors_allowed_origins=written)) as client:
-            answer = await client.get("/health", headers={"Origin": sent})
+            response = await client.get("/health", headers={"Origin": sent})
 
-        assert answer.headers["Access-Control-Allow-Origin"] == sent
+        assert response.headers["Access-Control-Allow-Origin"] == sent
 
 
 class TestStranger:
@@ -164,34 +166,34 @@ class TestStranger:
     async def test_is_granted_nothing_but_is_answered(
         self, client: AsyncClient, origin: str
     ) -> None:
-        answer = await client.get("/health", headers={"Origin": origin})
+        response = await client.get("/health", headers={"Origin": origin})
 
-        assert answer.status_code == 200
-        assert "Access-Control-Allow-Origin" not in answer.headers
-        assert answer.headers["Vary"] == "Origin"
+        assert response.status_code == 200
+        assert "Access-Control-Allow-Origin" not in response.headers
+        assert response.headers["Vary"] == "Origin"
 
-    async def test_is_not_granted_a_shared_cached_answer(self, client: AsyncClient) -> None:
-        answer = await client.get("/health")
+    async def test_is_not_granted_a_shared_cached_response(self, client: AsyncClient) -> None:
+        response = await client.get("/health")
 
-        assert answer.headers["Vary"] == "Origin"
+        assert response.headers["Vary"] == "Origin"
 
     @pytest.mark.parametrize("origin", STRANGERS)
     async def test_preflight_is_refused_in_the_envelope(
         self, client: AsyncClient, origin: str
     ) -> None:
-        answer = await preflight(client, origin)
+        response = await preflight(client, origin)
 
-        assert_refused(answer)
+        assert_refused(response)
 
 
-def assert_refused(answer: Response) -> None:
-    assert answer.status_code == 400
-    error = answer.json()["error"]
+def assert_refused(response: Response) -> None:
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert error["code"] == "bad_request"
     assert error["message"] == "This cross-origin request is not allowed"
     assert error["details"] == {}
-    assert error["request_id"] == answer.headers["X-Request-ID"]
-    assert grants(answer) == []
+    assert error["request_id"] == response.headers["X-Request-ID"]
+    assert grants(response) == []
 
 
 class TestPreflight:
@@ -204,7 +206,7 @@ class TestPreflight:
         assert_refused(await preflight(client, GOOD, headers=headers))
 
     async def test_of_a_private_network_is_refused(self, client: AsyncClient) -> None:
-        answer = await client.options(
+        response = await client.options(
             "/users",
             headers={
                 "Origin": GOOD,
@@ -213,15 +215,15 @@ class TestPreflight:
             },
         )
 
-        assert_refused(answer)
+        assert_refused(response)
 
     async def test_without_a_method_is_an_ordinary_refused_options(
         self, client: AsyncClient
     ) -> None:
-        answer = await client.options("/users", headers={"Origin": GOOD})
+        response = await client.options("/users", headers={"Origin": GOOD})
 
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "POST"
+        assert response.status_code == 405
+        assert response.headers["Allow"] == "POST"
 
 
 class TestEveryOrigin:
@@ -229,7 +231,7 @@ class TestEveryOrigin:
     async def test_is_granted_by_a_star_without_credentials(
         self, open_to_all: AsyncClient, origin: str
     ) -> None:
-        answer = await open_to_all.get("/users/me", headers={"Origin": origin})
+        response = await open_to_all.get("/users/me", headers={"Origin": origin})
 
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
-        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in response.headers

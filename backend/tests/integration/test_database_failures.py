@@ -80,31 +80,31 @@ def silent_url() -> Iterator[str]:
 
 
 async def assert_unavailable(request: Awaitable[Response]) -> None:
-    answer, seconds = await timed(request)
+    response, seconds = await timed(request)
 
-    assert answer.status_code == 503, answer.text
-    error = answer.json()["error"]
+    assert response.status_code == 503, response.text
+    error = response.json()["error"]
     assert error["code"] == "service_unavailable"
-    assert error["request_id"] == answer.headers["X-Request-ID"]
-    assert answer.headers["Retry-After"] == "1"
+    assert error["request_id"] == response.headers["X-Request-ID"]
+    assert response.headers["Retry-After"] == "1"
     assert seconds < LIMIT_SECONDS
 
 
 async def assert_heals(client: AsyncClient, user: User) -> None:
     """Served again within a second, without anybody's help."""
-    answer, seconds = await timed(first_that_is_not(503, lambda: who_am_i(client, user)))
+    response, seconds = await timed(first_that_is_not(503, lambda: who_am_i(client, user)))
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert seconds < 1
 
 
 async def first_that_is_not(status: int, ask: Callable[[], Awaitable[Response]]) -> Response:
     """Or the last of very many."""
     for _ in range(ATTEMPTS):
-        if (answer := await ask()).status_code != status:
+        if (response := await ask()).status_code != status:
             break
         await asyncio.sleep(0.05)
-    return answer
+    return response
 
 
 async def end_sessions(database_url: str) -> None:
@@ -143,10 +143,10 @@ class TestWithoutDatabase:
     async def test_readiness_says_so(self, connect: Connect) -> None:
         client = await connect(None)
 
-        answer = await client.get(READY)
+        response = await client.get(READY)
 
-        assert answer.status_code == 503
-        assert answer.json() == {"status": "error", "checks": {"db": "error"}}
+        assert response.status_code == 503
+        assert response.json() == {"status": "error", "checks": {"db": "error"}}
 
     async def test_a_missing_sqlite_folder_is_unavailable(
         self, connect: Connect, tmp_path: Path
@@ -185,9 +185,9 @@ class TestUnreachableDatabase:
         ready = asyncio.create_task(timed(client.get(READY)))
         await asyncio.sleep(0.1)
         _, live_seconds = await timed(client.get(LIVE))
-        answer, ready_seconds = await ready
+        response, ready_seconds = await ready
 
-        assert answer.json() == {"status": "error", "checks": {"db": "error"}}
+        assert response.json() == {"status": "error", "checks": {"db": "error"}}
         assert live_seconds < 0.5
         assert ready_seconds < 1.5
 
@@ -230,9 +230,11 @@ class TestFailingPostgres:
 
         await end_sessions(database_url)
         await asyncio.sleep(0.1)
-        answers = await asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(5)))
+        responses = await asyncio.gather(
+            *(client.get(ME, headers=headers_of(ada)) for _ in range(5))
+        )
 
-        assert {answer.status_code for answer in answers} == {200}
+        assert {response.status_code for response in responses} == {200}
 
     @pytest.mark.parametrize("request_it", [who_am_i, register], ids=["read", "write"])
     async def test_a_goodbye_whose_end_has_not_arrived_is_unavailable_and_heals(
@@ -268,13 +270,13 @@ class TestFailingPostgres:
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
     ) -> None:
         sleeping = (client.get("/sleep?seconds=0.3") for _ in range(5))
-        assert {answer.status_code for answer in await asyncio.gather(*sleeping)} == {200}
+        assert {response.status_code for response in await asyncio.gather(*sleeping)} == {200}
 
         database_proxy.forget()
-        answers = [await client.get(ME, headers=headers_of(ada)) for _ in range(8)]
+        responses = [await client.get(ME, headers=headers_of(ada)) for _ in range(8)]
 
-        assert [answer.status_code for answer in answers].count(503) == 1
-        assert answers[-1].status_code == 200
+        assert [response.status_code for response in responses].count(503) == 1
+        assert responses[-1].status_code == 200
 
     async def test_a_server_that_became_read_only_is_left_for_its_successor(
         self, client: AsyncClient, database_url: str
@@ -364,9 +366,9 @@ class TestFailingPostgres:
         assert (await client.get(READY)).status_code == 200
 
         database_proxy.mode = "silent"
-        answer, seconds = await timed(first_that_is_not(200, lambda: client.get(READY)))
+        response, seconds = await timed(first_that_is_not(200, lambda: client.get(READY)))
 
-        assert answer.status_code == 503
+        assert response.status_code == 503
         assert seconds < 2.0
 
     async def test_slow_statement_is_unavailable(self, client: AsyncClient) -> None:
@@ -380,10 +382,10 @@ class TestFailingPostgres:
 
         waiting = asyncio.create_task(timed(client.get("/sleep?seconds=0")))
         _, live_seconds = await timed(client.get(LIVE))
-        answer, seconds = await waiting
+        response, seconds = await waiting
         await asyncio.gather(*slow)
 
-        assert answer.status_code == 503
+        assert response.status_code == 503
         assert seconds < 2.5
         assert live_seconds < 0.5
 
@@ -433,10 +435,10 @@ class TestFailingPostgres:
             client.get(f"/rename?me={me}&first={first.id}&last={last.id}")
             for me, (first, last) in orders.items()
         ]
-        answers = dict(zip(orders, await asyncio.gather(*requests), strict=True))
+        responses = dict(zip(orders, await asyncio.gather(*requests), strict=True))
 
-        [winner] = [me for me, answer in answers.items() if answer.status_code == 200]
-        [refused] = [answer for me, answer in answers.items() if me != winner]
+        [winner] = [me for me, response in responses.items() if response.status_code == 200]
+        [refused] = [response for me, response in responses.items() if me != winner]
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         database = await asyncpg.connect(database_url)
         emails = await database.fetch("SELECT email FROM users")

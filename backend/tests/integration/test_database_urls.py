@@ -26,9 +26,9 @@ async def ask_for_password(data: bytes, writer: asyncio.StreamWriter) -> None:
 async def ready(url: str, **changes: object) -> tuple[int, dict[str, str]]:
     app = create_app(make_settings(database_url=url, **changes))
     async with client_for(app) as client:
-        answer = await client.get("/api/v1/health/ready")
+        response = await client.get("/api/v1/health/ready")
     await app.state.engine.dispose()
-    return answer.status_code, answer.json()["checks"]
+    return response.status_code, response.json()["checks"]
 
 
 @pytest.mark.parametrize("password", ["pa#ss", "p@ss", "p/a?s:s", "p%41", "a+b", "[x ü", "ends%"])
@@ -63,14 +63,14 @@ async def test_second_host_is_tried_while_the_first_is_silent(database_url: str)
         address, slash, name = rest.removeprefix("postgresql://").partition("/")
         url = f"{url}127.0.0.1:{server.port},{address}{slash}{name}"
 
-        answer = await ready(url, database_connect_timeout_seconds=0.6)
+        response = await ready(url, database_connect_timeout_seconds=0.6)
 
     assert server.connections
-    assert answer == (200, {"db": "ok"})
+    assert response == (200, {"db": "ok"})
 
 
 @needs_postgres
 async def test_host_of_the_wrong_kind_is_unavailable_and_no_fault(database_url: str) -> None:
-    answer = await ready(f"{database_url}?target_session_attrs=standby")
+    response = await ready(f"{database_url}?target_session_attrs=standby")
 
-    assert answer == (503, {"db": "error"})
+    assert response == (503, {"db": "error"})

@@ -222,10 +222,10 @@ CONTENT_TYPES = {
 }
 
 
-def assert_too_large(answer: Response) -> None:
-    assert answer.status_code == 413, answer.text
-    assert answer.json()["error"]["code"] == "payload_too_large"
-    assert answer.headers["Connection"] == "close"
+def assert_too_large(response: Response) -> None:
+    assert response.status_code == 413, response.text
+    assert response.json()["error"]["code"] == "payload_too_large"
+    assert response.headers["Connection"] == "close"
 
 
 class TestUpload:
@@ -233,11 +233,11 @@ class TestUpload:
     async def test_is_read_and_goes_to_disk_where_it_is_large(
         self, client: AsyncClient, size: int, in_memory: bool
     ) -> None:
-        answer = await client.post(
+        response = await client.post(
             "file", files={"file": ("a é.txt", b"x" * size)}, data={"note": "é"}
         )
 
-        assert answer.json() == {
+        assert response.json() == {
             "size": size,
             "name": "a é.txt",
             "note": "é",
@@ -286,33 +286,33 @@ class TestUpload:
 
     async def test_with_no_or_two_readings_is_refused(self, client: AsyncClient) -> None:
         for content in MALFORMED:
-            answer = await client.post("file", content=content, headers=HEADERS)
+            response = await client.post("file", content=content, headers=HEADERS)
 
-            assert answer.status_code == 400, content[:200]
-            assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+            assert response.status_code == 400, content[:200]
+            assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
 
     @pytest.mark.parametrize("content", [b"", b"--b--", END])
     async def test_of_no_parts_lacks_its_file(self, client: AsyncClient, content: bytes) -> None:
-        answer = await client.post("file", content=content, headers=HEADERS)
+        response = await client.post("file", content=content, headers=HEADERS)
 
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
     async def test_has_one_boundary(self, client: AsyncClient) -> None:
         for content_type, status in CONTENT_TYPES.items():
             headers = {"Content-Type": content_type}
 
-            answer = await client.post("file", content=GOOD + END, headers=headers)
+            response = await client.post("file", content=GOOD + END, headers=headers)
 
-            assert answer.status_code == status, content_type
+            assert response.status_code == status, content_type
 
     async def test_name_of_a_file_may_be_said_twice_as_some_clients_do(
         self, client: AsyncClient
     ) -> None:
         content = part("form-data; name=file; filename=a.txt; filename*=utf-8''b.txt") + END
 
-        answer = await client.post("file", content=content, headers=HEADERS)
+        response = await client.post("file", content=content, headers=HEADERS)
 
-        assert answer.json()["name"] == "a.txt"
+        assert response.json()["name"] == "a.txt"
 
 
 class TestForm:
@@ -320,18 +320,18 @@ class TestForm:
     async def test_model_has_lists_where_they_are_declared(
         self, client: AsyncClient, path: str
     ) -> None:
-        answer = await client.post(path, data={"name": "x", "tags": ["a", "b"]})
+        response = await client.post(path, data={"name": "x", "tags": ["a", "b"]})
         twice = await client.post(path, data={"name": ["x", "y"], "tags": "a"})
 
-        assert answer.json() == {"name": "x", "tags": ["a", "b"]}
+        assert response.json() == {"name": "x", "tags": ["a", "b"]}
         assert twice.status_code == 400
 
     async def test_field_has_a_list_where_it_is_declared(self, client: AsyncClient) -> None:
-        answer = await client.post("fields", data={"name": "x", "tags": ["a", "b"]})
+        response = await client.post("fields", data={"name": "x", "tags": ["a", "b"]})
         twice = await client.post("fields", data={"name": ["x", "y"], "tags": "a"})
         unknown = await client.post("fields", data={"name": "x", "tags": "a", "other": ["1", "2"]})
 
-        assert answer.json() == ["x", "a", "b"]
+        assert response.json() == ["x", "a", "b"]
         assert [twice.status_code, unknown.status_code] == [400, 400]
 
 
@@ -353,18 +353,20 @@ class TestOtherType:
     async def test_is_taken_where_it_is_declared_and_only_there(
         self, client: AsyncClient, method: str, path: str, sent: str, status: int
     ) -> None:
-        answer = await client.request(
+        response = await client.request(
             method, path, content=b'{"name": "x"}', headers={"Content-Type": sent}
         )
 
-        assert answer.status_code == status, answer.text
+        assert response.status_code == status, response.text
 
     async def test_of_json_is_strict(self, client: AsyncClient) -> None:
         headers = {"Content-Type": "application/merge-patch+json"}
 
-        answer = await client.patch("patch", content=b'{"name": "a", "name": "b"}', headers=headers)
+        response = await client.patch(
+            "patch", content=b'{"name": "a", "name": "b"}', headers=headers
+        )
 
-        assert answer.status_code == 400
+        assert response.status_code == 400
 
 
 class TestIncluded:
@@ -386,12 +388,12 @@ class TestIncluded:
             (b'{"a": 1}', "text/plain", 415),
         ]
 
-        answers = [
+        responses = [
             await placed.post("guarded/signed", content=content, headers={"Content-Type": kind})
             for content, kind, _ in sent
         ]
 
-        assert [answer.status_code for answer in answers] == [status for _, _, status in sent]
+        assert [response.status_code for response in responses] == [status for _, _, status in sent]
 
 
 def json_of(size: int) -> bytes:
@@ -439,11 +441,11 @@ class TestLimit:
             for start in range(0, len(content), 10_000):
                 yield content[start : start + 10_000]
 
-        answer = await client.post(
+        response = await client.post(
             "file", content=content if announced else chunks(), headers=HEADERS
         )
 
-        assert_too_large(answer)
+        assert_too_large(response)
 
     async def test_is_announced_to_a_client_that_asks_first(self, app: FastAPI) -> None:
         head = (

@@ -50,11 +50,11 @@ class TestPage:
     async def test_finds_everything_it_refers_to(self, app: FastAPI, root: str) -> None:
         async with client_behind(app, root) as client:
             page = await client.get(f"{root}/docs")
-            answers = [await client.get(reference) for reference in references(page.text)]
+            responses = [await client.get(reference) for reference in references(page.text)]
 
         assert page.status_code == 200
-        assert [answer.status_code for answer in answers] == [200] * len(answers)
-        assert len(answers) == 4
+        assert [response.status_code for response in responses] == [200] * len(responses)
+        assert len(responses) == 4
 
     @pytest.mark.parametrize("root", ROOTS)
     async def test_starts_with_the_schema_of_this_server(self, app: FastAPI, root: str) -> None:
@@ -101,11 +101,11 @@ class TestAssets:
     async def test_are_served_complete(
         self, client: AsyncClient, path: str, media_type: str
     ) -> None:
-        answer = await client.get(path)
+        response = await client.get(path)
 
-        assert answer.status_code == 200
-        assert answer.headers["Content-Type"].split(";")[0] == media_type
-        assert int(answer.headers["Content-Length"]) == len(answer.content) > 1_000
+        assert response.status_code == 200
+        assert response.headers["Content-Type"].split(";")[0] == media_type
+        assert int(response.headers["Content-Length"]) == len(response.content) > 1_000
 
     @pytest.mark.parametrize(
         "header",
@@ -131,11 +131,11 @@ class TestAssets:
     ) -> None:
         for path in ("/docs/assets/favicon.png", "/openapi.json"):
             whole = await client.get(path)
-            answer = await client.get(path, headers=dict([header]))
+            response = await client.get(path, headers=dict([header]))
 
-            assert answer.status_code == 200
-            assert answer.content == whole.content
-            assert "Accept-Ranges" not in answer.headers
+            assert response.status_code == 200
+            assert response.content == whole.content
+            assert "Accept-Ranges" not in response.headers
 
     @pytest.mark.parametrize(
         "name",
@@ -151,10 +151,10 @@ class TestAssets:
     async def test_other_than_those_of_the_page_do_not_exist(
         self, client: AsyncClient, name: str
     ) -> None:
-        answer = await client.get(f"/docs/assets/{name}")
+        response = await client.get(f"/docs/assets/{name}")
 
-        assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "not_found"
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "not_found"
 
 
 class TestAuthorize:
@@ -168,10 +168,10 @@ class TestAuthorize:
             # Swagger UI hands a relative URL to the browser, which resolves it against the page.
             url = urljoin(f"{root}/docs", scheme["flows"]["password"]["tokenUrl"])
             form = {"grant_type": "password", "username": ada.email, "password": PASSWORD}
-            answer = await client.post(url, data=form)
+            response = await client.post(url, data=form)
 
         assert url == f"{root}/auth/login"
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize("root", ROOTS)
     async def test_token_opens_the_operations_of_the_page(
@@ -183,10 +183,10 @@ class TestAuthorize:
             schema = (await client.get(f"{root}/openapi.json")).json()
             # What "Try it out" calls: the first server, then the path.
             server = schema.get("servers", [{"url": ""}])[0]["url"]
-            answer = await client.get(f"{server}/api/v1/users/me", headers=bearer(token))
+            response = await client.get(f"{server}/api/v1/users/me", headers=bearer(token))
 
         assert server == root
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     async def test_schema_of_one_prefix_is_not_remembered_for_another(self, app: FastAPI) -> None:
         async with client_behind(app, "/prefix") as client:
@@ -201,31 +201,31 @@ class TestProduction:
     @pytest.mark.parametrize("path", PATHS)
     async def test_has_no_docs(self, engine: AsyncEngine, path: str) -> None:
         async with client_for(app_on(engine, **PRODUCTION)) as client:
-            answer = await client.get(path)
+            response = await client.get(path)
 
-        assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "not_found"
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "not_found"
 
     @pytest.mark.parametrize("path", PATHS)
     async def test_has_docs_where_the_settings_ask_for_them(
         self, engine: AsyncEngine, path: str
     ) -> None:
         async with client_for(app_on(engine, **PRODUCTION, docs_enabled=True)) as client:
-            answer = await client.get(path)
+            response = await client.get(path)
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize("path", PATHS)
     async def test_of_a_developer_can_be_without_docs_too(
         self, engine: AsyncEngine, path: str
     ) -> None:
         async with client_for(app_on(engine, docs_enabled=False)) as client:
-            answer = await client.get(path)
+            response = await client.get(path)
 
-        assert answer.status_code == 404
+        assert response.status_code == 404
 
     @pytest.mark.parametrize("path", ["/redoc", "/docs/oauth2-redirect", "/api/v1/openapi.json"])
     async def test_has_no_other_docs_anywhere(self, client: AsyncClient, path: str) -> None:
-        answer = await client.get(path)
+        response = await client.get(path)
 
-        assert answer.status_code == 404
+        assert response.status_code == 404

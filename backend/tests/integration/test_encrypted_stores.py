@@ -21,7 +21,7 @@ async def refuse_tls(data: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"N" if data == SSL_REQUEST else b"E")
 
 
-async def answer_in_clear(data: bytes, writer: asyncio.StreamWriter) -> None:
+async def response_in_clear(data: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"+OK\r\n" * 10)
 
 
@@ -34,22 +34,22 @@ async def test_a_postgresql_without_tls_is_unavailable_and_learns_nothing(
         url = f"postgresql://app:{SECRET}@127.0.0.1:{server.port}/app?{option}"
         app = create_app(make_settings(database_url=url))
         async with client_for(app) as client:
-            answer = await client.post("/api/v1/users", json=ACCOUNT)
+            response = await client.post("/api/v1/users", json=ACCOUNT)
         await app.state.engine.dispose()
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert set(server.received) == {SSL_REQUEST}
 
 
 async def test_a_redis_without_tls_is_done_without_and_learns_nothing() -> None:
-    async with listening(answer_in_clear) as server:
+    async with listening(response_in_clear) as server:
         url = f"rediss://:{SECRET}@127.0.0.1:{server.port}/0"
         app = create_app(make_settings(redis_url=url, rate_limit_enabled=True))
         async with client_for(app) as client:
-            answer = await client.get("/api/v1/users/me")
+            response = await client.get("/api/v1/users/me")
         await app.state.redis.aclose()
 
-    assert answer.status_code == 401
+    assert response.status_code == 401
     assert server.received
     assert all(data.startswith(HANDSHAKE) for data in server.received)
     assert SECRET.encode() not in b"".join(server.received)

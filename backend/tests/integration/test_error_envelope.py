@@ -92,35 +92,35 @@ class TestEveryError:
     async def test_is_exactly_the_envelope_and_names_no_code_of_ours(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada)
+        response = await call.send(client, ada)
 
-        assert answer.headers["Content-Type"] == "application/json"
-        body = answer.json()
+        assert response.headers["Content-Type"] == "application/json"
+        body = response.json()
         assert list(body) == ["error"]
         assert list(body["error"]) == ["code", "message", "request_id", "details"]
         assert body["error"]["code"] == CODES[call.status]
         assert body["error"]["message"]
         assert isinstance(body["error"]["details"], dict)
         for leak in ("Traceback", ".py", "Error:", "sqlalchemy", "pydantic", "fastapi", MARKER):
-            assert leak not in answer.text
+            assert leak not in response.text
 
     @pytest.mark.parametrize("surface", SURFACES)
     async def test_503_says_when_to_come_back(self, client: AsyncClient, surface: str) -> None:
-        answer = await client.get(f"{surface}/unavailable")
+        response = await client.get(f"{surface}/unavailable")
 
-        assert answer.headers["Retry-After"] == "1"
+        assert response.headers["Retry-After"] == "1"
 
     @pytest.mark.parametrize("path", ["/users/me", "/api/v1/users/me", "/auth/me"])
     async def test_401_keeps_its_challenge(self, client: AsyncClient, path: str) -> None:
-        answer = await client.get(path)
+        response = await client.get(path)
 
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
     async def test_head_has_the_headers_of_the_error_and_no_body(self, client: AsyncClient) -> None:
-        answer = await client.head("/nothing")
+        response = await client.head("/nothing")
 
-        assert answer.status_code == 404
-        assert answer.content == b""
+        assert response.status_code == 404
+        assert response.content == b""
 
 
 class TestInternalError:
@@ -129,14 +129,14 @@ class TestInternalError:
     async def test_tells_nothing_and_is_logged_once_with_its_traceback(
         self, client: AsyncClient, records: list[dict[str, Any]], surface: str, path: str
     ) -> None:
-        answer = await client.get(surface + path)
+        response = await client.get(surface + path)
 
-        assert answer.status_code == 500
-        assert answer.json()["error"]["message"] == GENERIC
-        assert answer.json()["error"]["details"] == {}
+        assert response.status_code == 500
+        assert response.json()["error"]["message"] == GENERIC
+        assert response.json()["error"]["details"] == {}
         assert [record["level"] for record in records] == ["ERROR"]
         assert f"RuntimeError: {MARKER}" in records[0]["exception"]
-        assert records[0]["request_id"] == answer.headers["X-Request-ID"]
+        assert records[0]["request_id"] == response.headers["X-Request-ID"]
 
     async def test_in_a_layer_of_the_stack_is_an_envelope_too(
         self, engine: AsyncEngine, records: list[dict[str, Any]]
@@ -145,11 +145,11 @@ class TestInternalError:
         app.user_middleware.append(Middleware(Broken))  # as a new line of core/middleware would
 
         async with client_for(app) as client:
-            answer = await client.get("/health", headers={"X-Request-ID": "mine"})
+            response = await client.get("/health", headers={"X-Request-ID": "mine"})
 
-        assert answer.status_code == 500
-        assert answer.headers["X-Request-ID"] == answer.json()["error"]["request_id"] == "mine"
-        assert answer.json()["error"]["message"] == GENERIC
+        assert response.status_code == 500
+        assert response.headers["X-Request-ID"] == response.json()["error"]["request_id"] == "mine"
+        assert response.json()["error"]["message"] == GENERIC
         assert [record["level"] for record in records] == ["ERROR"]
 
     async def test_in_a_layer_around_the_stack_is_an_envelope_too(
@@ -159,12 +159,12 @@ class TestInternalError:
         app.add_middleware(Broken)  # FastAPI puts it outside everything that we have
 
         async with live(app) as server:
-            answer = await server.exchange(b"GET /health HTTP/1.1\r\nHost: testserver\r\n\r\n")
+            response = await server.exchange(b"GET /health HTTP/1.1\r\nHost: testserver\r\n\r\n")
 
-        assert answer.status_code == 500
-        assert answer.json()["error"]["message"] == GENERIC
-        assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
-        assert str(UUID(answer.headers["X-Request-ID"])) == answer.headers["X-Request-ID"]
+        assert response.status_code == 500
+        assert response.json()["error"]["message"] == GENERIC
+        assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
+        assert str(UUID(response.headers["X-Request-ID"])) == response.headers["X-Request-ID"]
         assert [record["level"] for record in records] == ["ERROR"]
         assert f"RuntimeError: {MARKER}" in records[0]["exception"]
 
@@ -190,10 +190,10 @@ class TestInternalError:
             raise Conflict(details={"holder": ada.id})
 
         async with client_for(app) as client:
-            answer = await client.get("/seat")
+            response = await client.get("/seat")
 
-        assert answer.status_code == 409
-        assert answer.json()["error"]["details"] == {"holder": str(ada.id)}
+        assert response.status_code == 409
+        assert response.json()["error"]["details"] == {"holder": str(ada.id)}
 
 
 class TestWithoutEnvelope:
@@ -214,12 +214,12 @@ class TestWithoutEnvelope:
         self, app: FastAPI, message: bytes
     ) -> None:
         async with live(app) as server, server.connect() as connection:
-            answer = await connection.exchange(message)
+            response = await connection.exchange(message)
             closed = await connection.was_closed()
 
-        assert (answer.status_code, answer.text) == (400, "Invalid HTTP request received.")
-        assert answer.headers["Content-Type"].startswith("text/plain")
-        assert "X-Request-ID" not in answer.headers
+        assert (response.status_code, response.text) == (400, "Invalid HTTP request received.")
+        assert response.headers["Content-Type"].startswith("text/plain")
+        assert "X-Request-ID" not in response.headers
         assert closed
 
 
@@ -242,10 +242,10 @@ class TestConflict:
             user.email = "new@example.com"
 
         async with client_for(app) as client:
-            answer = await client.get("/rename")
+            response = await client.get("/rename")
 
-        assert answer.status_code == 409
-        assert answer.json()["error"]["message"] == Conflict.message
+        assert response.status_code == 409
+        assert response.json()["error"]["message"] == Conflict.message
         assert [(record["level"], record["message"]) for record in records] == [
             ("WARNING", "a row has gone meanwhile")
         ]
@@ -291,56 +291,56 @@ class TestHttpException:
     async def test_unusual_status_gets_a_code_from_its_name(
         self, raising: AsyncClient, status: int, code: str
     ) -> None:
-        answer = await raising.get(f"/raise/{status}")
+        response = await raising.get(f"/raise/{status}")
 
-        assert answer.status_code == status
-        assert answer.json()["error"]["code"] == code
+        assert response.status_code == status
+        assert response.json()["error"]["code"] == code
 
     @pytest.mark.parametrize("status", [430, 499, 599])
     async def test_status_without_a_name_is_kept(self, raising: AsyncClient, status: int) -> None:
-        answer = await raising.get(f"/raise/{status}", params={"detail": "private"})
+        response = await raising.get(f"/raise/{status}", params={"detail": "private"})
 
-        assert answer.status_code == status
-        assert answer.json()["error"]["code"] == f"http_{status}"
+        assert response.status_code == status
+        assert response.json()["error"]["code"] == f"http_{status}"
 
     @pytest.mark.parametrize("status", [400, 403, 404, 409, 418])
     async def test_detail_of_a_client_error_is_its_message(
         self, raising: AsyncClient, status: int
     ) -> None:
-        answer = await raising.get(f"/raise/{status}", params={"detail": "The seat is taken"})
+        response = await raising.get(f"/raise/{status}", params={"detail": "The seat is taken"})
 
-        assert answer.json()["error"]["message"] == "The seat is taken"
+        assert response.json()["error"]["message"] == "The seat is taken"
 
     async def test_detail_that_is_an_object_becomes_the_details(self, raising: AsyncClient) -> None:
-        answer = await raising.get("/rules")
+        response = await raising.get("/rules")
 
-        assert answer.json()["error"]["code"] == "conflict"
-        assert answer.json()["error"]["details"] == {"seat": "12A", "taken": True}
+        assert response.json()["error"]["code"] == "conflict"
+        assert response.json()["error"]["details"] == {"seat": "12A", "taken": True}
 
     @pytest.mark.parametrize("status", [500, 502, 599])
     async def test_detail_of_a_server_error_stays_private(
         self, raising: AsyncClient, status: int
     ) -> None:
-        answer = await raising.get(f"/raise/{status}", params={"detail": MARKER})
+        response = await raising.get(f"/raise/{status}", params={"detail": MARKER})
 
-        assert answer.status_code == status
-        assert MARKER not in answer.text
+        assert response.status_code == status
+        assert MARKER not in response.text
 
     @pytest.mark.parametrize("status", [204, 304])
     async def test_status_that_has_no_body_gets_none(
         self, raising: AsyncClient, status: int
     ) -> None:
-        answer = await raising.get(f"/raise/{status}")
+        response = await raising.get(f"/raise/{status}")
 
-        assert answer.status_code == status
-        assert answer.content == b""
-        assert "Content-Length" not in answer.headers
+        assert response.status_code == status
+        assert response.content == b""
+        assert "Content-Length" not in response.headers
 
     async def test_redirect_keeps_its_location(self, raising: AsyncClient) -> None:
-        answer = await raising.get("/redirect")
+        response = await raising.get("/redirect")
 
-        assert answer.status_code == 307
-        assert answer.headers["Location"] == "/health"
+        assert response.status_code == 307
+        assert response.headers["Location"] == "/health"
 
 
 class TestValidationError:
@@ -348,9 +348,9 @@ class TestValidationError:
     async def test_says_where_what_and_which_rule_and_nothing_else(
         self, client: AsyncClient, path: str
     ) -> None:
-        answer = await client.post(path, json={"email": MARKER, "password": [MARKER], MARKER: 1})
+        response = await client.post(path, json={"email": MARKER, "password": [MARKER], MARKER: 1})
 
-        errors = answer.json()["error"]["details"]["errors"]
+        errors = response.json()["error"]["details"]["errors"]
         assert {tuple(error["loc"]) for error in errors} == {
             ("body", "email"),
             ("body", "password"),
@@ -378,32 +378,32 @@ class TestValidationError:
     async def test_never_repeats_a_value_not_even_in_the_log(
         self, client: AsyncClient, records: list[dict[str, Any]], path: str, body: object
     ) -> None:
-        answer = await client.post(path, json=body)
+        response = await client.post(path, json=body)
 
-        assert answer.status_code == 422
-        assert MARKER not in answer.text
+        assert response.status_code == 422
+        assert MARKER not in response.text
         assert MARKER not in str(records)
 
     async def test_of_a_form_never_repeats_a_value(self, client: AsyncClient) -> None:
         form = {"username": MARKER * 20, "password": f"{MARKER}\x01", "grant_type": MARKER}
 
-        answer = await client.post("/auth/login", data=form)
+        response = await client.post("/auth/login", data=form)
 
-        assert answer.status_code == 422
-        assert MARKER not in answer.text
+        assert response.status_code == 422
+        assert MARKER not in response.text
 
     async def test_of_a_path_never_repeats_the_value(
         self, client: AsyncClient, admin: User
     ) -> None:
-        answer = await client.get(f"/api/v1/users/{MARKER}", headers=headers_of(admin))
+        response = await client.get(f"/api/v1/users/{MARKER}", headers=headers_of(admin))
 
-        assert answer.status_code == 422
-        assert MARKER not in answer.text
+        assert response.status_code == 422
+        assert MARKER not in response.text
 
     async def test_lists_at_most_twenty_problems(self, client: AsyncClient) -> None:
-        answer = await client.post("/api/v1/users", json={f"f{n}": n for n in range(100)})
+        response = await client.post("/api/v1/users", json={f"f{n}": n for n in range(100)})
 
-        assert len(answer.json()["error"]["details"]["errors"]) == 20
+        assert len(response.json()["error"]["details"]["errors"]) == 20
 
     @pytest.mark.parametrize(
         ("name", "shown"),
@@ -423,14 +423,14 @@ class TestValidationError:
     ) -> None:
         body = f'{{"email": "a@example.com", "password": "{PASSWORD}", "{name}": 1}}'
 
-        answer = await client.post(
+        response = await client.post(
             "/api/v1/users", content=body.encode(), headers={"Content-Type": "application/json"}
         )
 
-        assert answer.status_code == 422
-        assert answer.content.isascii()
+        assert response.status_code == 422
+        assert response.content.isascii()
         if shown is not None:
-            assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["body", shown]
+            assert response.json()["error"]["details"]["errors"][0]["loc"] == ["body", shown]
 
 
 class TestFailingCommit:
@@ -471,32 +471,32 @@ class TestFailingCommit:
     async def test_is_an_error_and_never_an_acknowledged_write(
         self, client: AsyncClient, db: AsyncSession, surface: str
     ) -> None:
-        answer = await client.post(f"{surface}/orphans")
+        response = await client.post(f"{surface}/orphans")
 
-        assert answer.status_code == 409
-        assert answer.json()["error"]["code"] == "conflict"
+        assert response.status_code == 409
+        assert response.json()["error"]["code"] == "conflict"
         assert await UserRepository(db).list() == []
 
     async def test_is_logged_once_as_an_error_without_the_values_of_the_row(
         self, client: AsyncClient, records: list[dict[str, Any]]
     ) -> None:
-        answer = await client.post("/orphans")
+        response = await client.post("/orphans")
 
         assert [record["level"] for record in records] == ["ERROR"]
         assert records[0]["message"] == "integrity error that no repository translated"
         assert "IntegrityError" in records[0]["exception"]
         assert "DETAIL" not in records[0]["exception"]
         assert "424242" not in records[0]["exception"]
-        assert "IntegrityError" not in answer.text
+        assert "IntegrityError" not in response.text
 
     async def test_leaves_the_next_request_unharmed(self, client: AsyncClient) -> None:
         await client.post("/orphans")
 
-        answer = await client.post(
+        response = await client.post(
             "/api/v1/users", json={"email": "lost@example.com", "password": PASSWORD}
         )
 
-        assert answer.status_code == 201
+        assert response.status_code == 201
 
 
 class TestIntegrityErrorNet:
@@ -517,10 +517,10 @@ class TestIntegrityErrorNet:
     async def test_is_a_conflict_that_stores_nothing(
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
-        answer = await client.post("/twins")
+        response = await client.post("/twins")
 
-        assert answer.status_code == 409
-        assert answer.json()["error"]["details"] == {}
+        assert response.status_code == 409
+        assert response.json()["error"]["details"] == {}
         assert await UserRepository(db).list() == []
 
     async def test_is_logged_without_the_values_of_the_row(

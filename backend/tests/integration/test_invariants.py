@@ -59,19 +59,19 @@ def paths(app: FastAPI) -> set[str]:
 
 class TestLegacyHealthEndpointRemainsUnchanged:
     async def test_get_health_is_exactly_status_ok(self, client: AsyncClient) -> None:
-        answer = await client.get("/health")
+        response = await client.get("/health")
 
-        assert (answer.status_code, answer.content) == (200, OK)
-        assert answer.headers["Content-Type"] == "application/json"
+        assert (response.status_code, response.content) == (200, OK)
+        assert response.headers["Content-Type"] == "application/json"
 
     async def test_it_needs_neither_database_nor_redis(self, make_app: MakeApp) -> None:
         async with refusing_server() as url:
             app = make_app(redis_url=url, **EVERYTHING_ON)
             app.dependency_overrides.clear()  # what is left names no database
             async with client_for(app) as client:
-                answer = await client.get("/health")
+                response = await client.get("/health")
 
-        assert (answer.status_code, answer.content) == (200, OK)
+        assert (response.status_code, response.content) == (200, OK)
 
 
 class TestLegacySurfaceIsFrozen:
@@ -83,15 +83,15 @@ class TestLegacySurfaceIsFrozen:
             *("/openapi.json", "/docs", "/docs/assets/start.js", "/docs/assets/{name}"),
         }
 
-    async def test_login_takes_a_form_and_answers_with_a_token(
+    async def test_login_takes_a_form_and_responses_with_a_token(
         self, client: AsyncClient, ada: User
     ) -> None:
         credentials = {"username": ada.email, "password": PASSWORD}
 
-        answer = await client.post("/auth/login", data=credentials)
+        response = await client.post("/auth/login", data=credentials)
 
-        token = answer.json()
-        assert answer.status_code == 200
+        token = response.json()
+        assert response.status_code == 200
         assert set(token) == {"access_token", "token_type", "expires_in"}
         assert (token["token_type"], token["expires_in"]) == ("bearer", 3_600)
 
@@ -129,9 +129,9 @@ class TestRequestTracing:
     async def test_the_id_that_a_client_sends_is_echoed(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada, **{"X-Request-ID": "from-the-client"})
+        response = await call.send(client, ada, **{"X-Request-ID": "from-the-client"})
 
-        assert answer.headers.get_list("X-Request-ID") == ["from-the-client"]
+        assert response.headers.get_list("X-Request-ID") == ["from-the-client"]
 
 
 class TestEntrypointStability:
@@ -156,13 +156,13 @@ class TestVersioningStrategy:
 
 
 class TestStandardizedErrorEnvelope:
-    def check(self, answer: Response) -> None:
-        assert set(answer.json()) == {"error"}
-        error = answer.json()["error"]
+    def check(self, response: Response) -> None:
+        assert set(response.json()) == {"error"}
+        error = response.json()["error"]
         assert set(error) == {"code", "message", "request_id", "details"}
-        assert error["code"] == CODES.get(answer.status_code, error["code"])
+        assert error["code"] == CODES.get(response.status_code, error["code"])
         assert isinstance(error["message"], str)
-        assert error["request_id"] == answer.headers["X-Request-ID"]
+        assert error["request_id"] == response.headers["X-Request-ID"]
         assert isinstance(error["details"], dict)
 
     @pytest.mark.parametrize("call", ERRORS)
@@ -172,9 +172,9 @@ class TestStandardizedErrorEnvelope:
         self.check(await call.send(client, ada))
 
     async def test_401_keeps_its_challenge(self, client: AsyncClient) -> None:
-        answer = await client.get("/api/v1/users/me")
+        response = await client.get("/api/v1/users/me")
 
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_429_is_the_envelope_too(
         self, make_app: MakeApp, any_redis_url: str, redis_client: object
@@ -202,11 +202,11 @@ class TestOptionalHardeningIsOptIn:
 
     async def test_nothing_needs_redis(self, client: AsyncClient, ada: User) -> None:
         ready = await client.get("/api/v1/health/ready")
-        answer = await client.get("/api/v1/users/me", headers=headers_of(ada))
+        response = await client.get("/api/v1/users/me", headers=headers_of(ada))
 
         assert ready.json() == {"status": "ok", "checks": {"db": "ok"}}
-        assert answer.status_code == 200
-        assert not RATE_LIMIT_HEADERS & set(answer.headers)
+        assert response.status_code == 200
+        assert not RATE_LIMIT_HEADERS & set(response.headers)
 
     @pytest.mark.parametrize("away", [refusing_server, silent_server])
     async def test_with_redis_away_everything_is_answered_as_if_it_were_off(
@@ -218,13 +218,13 @@ class TestOptionalHardeningIsOptIn:
                 "/auth/login", data={"username": ada.email, "password": PASSWORD}
             )
             path = f"/api/v1/users/{ada.id}"
-            answers = [await client.get(path, headers=headers_of(ada)) for _ in range(3)]
+            responses = [await client.get(path, headers=headers_of(ada)) for _ in range(3)]
 
         assert (ready.status_code, ready.json()["checks"]["redis"]) == (200, "error")
         assert login.status_code == 200
-        assert [answer.status_code for answer in answers] == [200, 200, 200]
-        assert {answer.json()["email"] for answer in answers} == {ada.email}
-        assert not RATE_LIMIT_HEADERS & set(answers[-1].headers)
+        assert [response.status_code for response in responses] == [200, 200, 200]
+        assert {response.json()["email"] for response in responses} == {ada.email}
+        assert not RATE_LIMIT_HEADERS & set(responses[-1].headers)
 
 
 class TestTestsStayHermetic:

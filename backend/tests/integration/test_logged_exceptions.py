@@ -124,10 +124,10 @@ async def logged(app: FastAPI, path: str, status: int = 500) -> str:
     with collected(logging.INFO) as records:
         transport = ASGITransport(app=app, raise_app_exceptions=False)
         async with AsyncClient(transport=transport, base_url="http://testserver") as client:
-            answer = await client.get(path)
+            response = await client.get(path)
 
-    assert answer.status_code == status
-    assert status == 200 or answer.json()["error"]["code"] == "internal_error"
+    assert response.status_code == status
+    assert status == 200 or response.json()["error"]["code"] == "internal_error"
     as_json = [json.loads(JsonFormatter().format(record)) for record in records]
     (exception,) = [line["exception"] for line in as_json if "exception" in line]
     written = "\n".join([str(as_json), *map(TextFormatter().format, records)])

@@ -13,7 +13,7 @@ from httpx2 import AsyncClient, Response
 from redis.asyncio import Redis
 
 from app.core.logging import JsonFormatter
-from app.core.rate_limit.attempts import LOOSENESS
+from app.core.rate_limit.attempts import AGGREGATE_FACTOR
 from app.core.redis import gateway as redis_module
 from app.core.redis.gateway import POOL_SIZE, RedisUnavailable
 from app.models.user import User
@@ -25,7 +25,7 @@ from tests.fixtures.hashing import occupied, recorded_hashing
 from tests.fixtures.redis import Clock
 
 LIMIT = 3
-LOOSE_LIMIT = LIMIT * LOOSENESS
+LOOSE_LIMIT = LIMIT * AGGREGATE_FACTOR
 WINDOW_SECONDS = 900
 WRONG = "not the password"
 REFUSING = "redis://127.0.0.1:1/0"
@@ -112,11 +112,11 @@ class TestOneAccountFromOneSource:
         self, attacker: AsyncClient, ada: User
     ) -> None:
         with recorded_hashing() as runs:
-            answers = await asyncio.gather(
+            responses = await asyncio.gather(
                 *(log_in(attacker, password=f"wrong {number}") for number in range(50))
             )
 
-        assert sorted(answer.status_code for answer in answers) == [401] * LIMIT + [429] * 47
+        assert sorted(response.status_code for response in responses) == [401] * LIMIT + [429] * 47
         assert len(runs) == LIMIT
 
     async def test_two_processes_share_one_count(self, throttled: Throttled, ada: User) -> None:
@@ -290,22 +290,22 @@ class TestRefusal:
     ) -> None:
         await guess(attacker, LIMIT)
 
-        answer = await log_in(attacker)
+        response = await log_in(attacker)
 
-        error = answer.json()["error"]
-        assert answer.status_code == 429
+        error = response.json()["error"]
+        assert response.status_code == 429
         assert (error["code"], error["details"]) == ("rate_limited", {})
-        assert error["request_id"] == answer.headers["X-Request-ID"]
-        assert WINDOW_SECONDS - 60 <= int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
-        assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+        assert error["request_id"] == response.headers["X-Request-ID"]
+        assert WINDOW_SECONDS - 60 <= int(response.headers["Retry-After"]) <= WINDOW_SECONDS
+        assert not [name for name in response.headers if name.startswith("x-ratelimit")]
 
-    async def test_no_other_answer_tells_where_one_stands(
+    async def test_no_other_response_tells_where_one_stands(
         self, attacker: AsyncClient, ada: User
     ) -> None:
-        answers = [await log_in(attacker), await log_in(attacker, password=WRONG)]
+        responses = [await log_in(attacker), await log_in(attacker, password=WRONG)]
 
-        for answer in answers:
-            told = {name for name in answer.headers if "rate" in name or "retry" in name}
+        for response in responses:
+            told = {name for name in response.headers if "rate" in name or "retry" in name}
             assert told == set()
 
     async def test_ends_when_it_says(self, clock: Clock, throttled: Throttled, ada: User) -> None:
@@ -330,11 +330,11 @@ class TestRefusal:
             await guess(client, LIMIT)
             caplog.clear()
             with caplog.at_level(logging.INFO, logger="app"):
-                answer = await log_in(client)
+                response = await log_in(client)
 
         events = [json.loads(line) for line in caplog.text.splitlines() if "authn_" in line]
         assert [event["message"] for event in events] == ["authn_login_throttled"]
-        assert events[0]["request_id"] == answer.headers["X-Request-ID"]
+        assert events[0]["request_id"] == response.headers["X-Request-ID"]
         assert set(events[0]) == {"time", "level", "logger", "message", "request_id"}
         assert '"app.request"' in caplog.text
         assert "ada" not in caplog.text
@@ -441,12 +441,12 @@ class TestWithoutRedis:
                 redis_url=redis.url, login_throttle_enabled=True, password_hash_queue_size=100
             )
             async with client_for(app) as client:
-                answers = await asyncio.gather(
+                responses = await asyncio.gather(
                     *(log_in(client, password=WRONG) for _ in range(3 * POOL_SIZE))
                 )
             await app.state.redis.aclose()
 
-        assert {answer.status_code for answer in answers} == {401}
+        assert {response.status_code for response in responses} == {401}
 
     async def test_crowd_that_leaves_no_way_to_redis_is_no_way_around(
         self, throttled: Throttled, ada: User, monkeypatch: pytest.MonkeyPatch
@@ -478,7 +478,7 @@ class TestWithoutRedis:
 
         monkeypatch.setattr(app.state.redis, "run", die_after_the_first)
         async with client_for(app) as client:
-            answer = await log_in(client)
+            response = await log_in(client)
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
         assert commands > 1

@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.app_factory import create_app
-from app.core.http.fields import CanonicalUuid, Moment
+from app.core.http.fields import CanonicalUuid, UtcDatetime
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
 from app.models.user import User
@@ -232,7 +232,7 @@ class TestInput:
             pytest.param(Annotated[str, Field(max_length=9)] | None, id="bounded text"),
             pytest.param(Annotated[int, Field(ge=0, le=9)] | None, id="bounded integer"),
             pytest.param(Annotated[Decimal, Field(gt=0, le=9)] | None, id="bounded decimal"),
-            pytest.param(Moment, id="moment"),
+            pytest.param(UtcDatetime, id="moment"),
             pytest.param(date | None, id="date"),
             pytest.param(CanonicalUuid, id="uuid"),
             pytest.param(HTTPStatus, id="enumeration"),

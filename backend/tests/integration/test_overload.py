@@ -37,8 +37,8 @@ class Occupied:
 
     async def __aexit__(self, *exc: object) -> None:
         self._leave.set()
-        answer = await self._task
-        assert answer.status_code == 200
+        response = await self._task
+        assert response.status_code == 200
         await self.client.aclose()
 
 
@@ -50,13 +50,13 @@ async def busy(make_app: MakeApp) -> AsyncIterator[AsyncClient]:
 
 
 async def test_refusal_is_an_envelope_with_id_and_retry_after(busy: AsyncClient) -> None:
-    answer = await busy.get(ME, headers={"X-Request-ID": "mine"})
+    response = await busy.get(ME, headers={"X-Request-ID": "mine"})
 
-    assert answer.status_code == 503
-    assert answer.headers["X-Request-ID"] == "mine"
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.json() == {
+    assert response.status_code == 503
+    assert response.headers["X-Request-ID"] == "mine"
+    assert response.headers["Retry-After"] == "1"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.json() == {
         "error": {
             "code": "service_unavailable",
             "message": "The server is busy",
@@ -67,9 +67,11 @@ async def test_refusal_is_an_envelope_with_id_and_retry_after(busy: AsyncClient)
 
 
 async def test_refusal_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient) -> None:
-    answers = [await busy.get(ME, headers={"Origin": origin}) for origin in (ORIGIN, "https://x.y")]
+    responses = [
+        await busy.get(ME, headers={"Origin": origin}) for origin in (ORIGIN, "https://x.y")
+    ]
 
-    allowed = [answer.headers.get("Access-Control-Allow-Origin") for answer in answers]
+    allowed = [response.headers.get("Access-Control-Allow-Origin") for response in responses]
     assert allowed == [ORIGIN, None]
 
 

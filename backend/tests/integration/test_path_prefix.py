@@ -19,13 +19,13 @@ async def test_proxy_has_to_strip_the_prefix(
     app: FastAPI, sent: str, root_path: str, status: int
 ) -> None:
     async with live(app, root_path=root_path) as server:
-        answer = await server.exchange(f"GET {sent} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        response = await server.exchange(f"GET {sent} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
 async def test_schema_names_the_prefix(app: FastAPI) -> None:
     async with live(app, root_path="/svc") as server:
-        answer = await server.exchange(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+        response = await server.exchange(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
 
-    assert b'"url":"/svc"' in answer.content.replace(b": ", b":")
+    assert b'"url":"/svc"' in response.content.replace(b": ", b":")

@@ -54,8 +54,8 @@ async def limited_client(limited: Limited) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-def told(answer: Response) -> list[str | None]:
-    return [answer.headers.get(name) for name in NAMES]
+def told(response: Response) -> list[str | None]:
+    return [response.headers.get(name) for name in NAMES]
 
 
 async def statuses(client: AsyncClient, times: int, **headers: str) -> list[int]:
@@ -64,7 +64,7 @@ async def statuses(client: AsyncClient, times: int, **headers: str) -> list[int]
 
 class TestOff:
     @pytest.mark.parametrize("path", [*UNLIMITED, ME])
-    async def test_no_answer_has_a_header(self, client: AsyncClient, path: str) -> None:
+    async def test_no_response_has_a_header(self, client: AsyncClient, path: str) -> None:
         assert told(await client.get(path)) == [None] * 3
 
     async def test_nothing_is_ever_refused(self, client: AsyncClient) -> None:
@@ -78,10 +78,10 @@ class TestScope:
     ) -> None:
         await statuses(limited_client, LIMIT + 1)
 
-        answers = [await limited_client.get(path) for _ in range(3 * LIMIT)]
+        responses = [await limited_client.get(path) for _ in range(3 * LIMIT)]
 
-        assert 429 not in {answer.status_code for answer in answers}
-        assert all(told(answer) == [None] * 3 for answer in answers)
+        assert 429 not in {response.status_code for response in responses}
+        assert all(told(response) == [None] * 3 for response in responses)
 
     async def test_probes_are_not_counted(self, limited_client: AsyncClient) -> None:
         for _ in range(3 * LIMIT):
@@ -118,50 +118,50 @@ class TestScope:
     async def test_serving_below_a_prefix_is_limited_too(self, limited: Limited) -> None:
         transport = ASGITransport(app=limited(), root_path="/svc")
         async with AsyncClient(transport=transport, base_url="http://testserver") as client:
-            answers = [await client.get(f"/svc{ME}") for _ in range(LIMIT + 1)]
+            responses = [await client.get(f"/svc{ME}") for _ in range(LIMIT + 1)]
 
-        assert [answer.status_code for answer in answers] == [401] * LIMIT + [429]
+        assert [response.status_code for response in responses] == [401] * LIMIT + [429]
 
 
 class TestHeaders:
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
-    async def test_every_limited_answer_has_all_three(
+    async def test_every_limited_response_has_all_three(
         self, limited: Limited, ada: User, call: Call
     ) -> None:
         app = with_broken_routes(limited(max_body_bytes=BODY_LIMIT))
         async with client_for(app) as client:
-            answer = await call.send(client, ada)
+            response = await call.send(client, ada)
 
-        limit, remaining, reset = told(answer)
+        limit, remaining, reset = told(response)
         assert (limit, remaining) == ("3", "2")
         assert reset is not None
         assert 1 <= int(reset) <= 3_600
 
     async def test_remaining_counts_down(self, limited_client: AsyncClient) -> None:
-        answers = [await limited_client.get(ME) for _ in range(LIMIT + 2)]
+        responses = [await limited_client.get(ME) for _ in range(LIMIT + 2)]
 
-        assert [a.headers["X-RateLimit-Remaining"] for a in answers] == ["2", "1", "0", "0", "0"]
+        assert [a.headers["X-RateLimit-Remaining"] for a in responses] == ["2", "1", "0", "0", "0"]
 
     async def test_429_is_the_envelope_with_retry_after(self, limited_client: AsyncClient) -> None:
         await statuses(limited_client, LIMIT)
 
-        answer = await limited_client.get(ME)
+        response = await limited_client.get(ME)
 
-        error = answer.json()["error"]
-        assert answer.status_code == 429
+        error = response.json()["error"]
+        assert response.status_code == 429
         assert (error["code"], error["details"]) == ("rate_limited", {})
-        assert error["request_id"] == answer.headers["X-Request-ID"]
-        assert answer.headers["Retry-After"] == answer.headers["X-RateLimit-Reset"]
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert error["request_id"] == response.headers["X-Request-ID"]
+        assert response.headers["Retry-After"] == response.headers["X-RateLimit-Reset"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_a_browser_may_read_them(self, limited: Limited) -> None:
         origin = "https://shop.example.com"
         async with client_for(limited(cors_allowed_origins=origin)) as client:
-            answers = [await client.get(ME, headers={"Origin": origin}) for _ in range(LIMIT + 1)]
+            responses = [await client.get(ME, headers={"Origin": origin}) for _ in range(LIMIT + 1)]
 
-        exposed = answers[-1].headers["Access-Control-Expose-Headers"]
-        assert answers[-1].status_code == 429
-        assert answers[-1].headers["Access-Control-Allow-Origin"] == origin
+        exposed = responses[-1].headers["Access-Control-Expose-Headers"]
+        assert responses[-1].status_code == 429
+        assert responses[-1].headers["Access-Control-Allow-Origin"] == origin
         assert all(name in exposed for name in (*NAMES, "Retry-After"))
 
 
@@ -206,8 +206,8 @@ class TestWhoIsCounted:
         seen = []
         for token in fakes:
             headers = [(b"Authorization", f"Bearer {token}".encode("latin-1"))]
-            answer = await limited_client.get(ME, headers=headers)
-            seen.append(answer.status_code)
+            response = await limited_client.get(ME, headers=headers)
+            seen.append(response.status_code)
 
         assert 429 not in seen[:LIMIT]
         assert set(seen[LIMIT:]) == {429}

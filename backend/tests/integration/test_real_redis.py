@@ -136,18 +136,18 @@ class TestEncrypted:
         monkeypatch.setattr(redis, "BUDGET_SECONDS", PATIENCE_SECONDS)
         monkeypatch.setattr(redis, "WAIT_SECONDS", PATIENCE_SECONDS)
 
-        answers = await crowd(f"rediss://{HOST}:{port}/0?ssl_ca_certs={certificate}", 60)
+        responses = await crowd(f"rediss://{HOST}:{port}/0?ssl_ca_certs={certificate}", 60)
 
-        assert {answer.status_code for answer in answers} == {401}
-        assert all("X-RateLimit-Limit" in answer.headers for answer in answers)
+        assert {response.status_code for response in responses} == {401}
+        assert all("X-RateLimit-Limit" in response.headers for response in responses)
 
     async def test_certificate_of_nobody_is_done_without(self, encrypted: tuple[int, Path]) -> None:
         port, _ = encrypted
 
-        [answer] = await crowd(f"rediss://{HOST}:{port}/0", 1)
+        [response] = await crowd(f"rediss://{HOST}:{port}/0", 1)
 
-        assert answer.status_code == 401
-        assert "X-RateLimit-Limit" not in answer.headers
+        assert response.status_code == 401
+        assert "X-RateLimit-Limit" not in response.headers
 
 
 class TestCluster:
@@ -166,7 +166,7 @@ class TestCluster:
             seen = [await client.post("/auth/login", data=form) for _ in range(LIMIT + 1)]
             counted = await client.get(ME)
 
-        assert [answer.status_code for answer in seen] == [401] * LIMIT + [429]
+        assert [response.status_code for response in seen] == [401] * LIMIT + [429]
         assert "X-RateLimit-Limit" in counted.headers
         assert app.state.redis.breaker.state is State.CLOSED
         assert app.state.redis.failures.total == 0

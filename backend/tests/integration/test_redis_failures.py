@@ -49,10 +49,10 @@ async def limited(
 
 async def assert_served(client: AsyncClient, user: User, times: int) -> None:
     for _ in range(times):
-        answer, seconds = await timed(client.get(ME, headers=headers_of(user)))
-        assert answer.status_code == 200
+        response, seconds = await timed(client.get(ME, headers=headers_of(user)))
+        assert response.status_code == 200
         assert seconds < AT_ONCE_SECONDS + BASELINE_SECONDS
-        assert not any(name.startswith("x-ratelimit") for name in answer.headers)
+        assert not any(name.startswith("x-ratelimit") for name in response.headers)
 
 
 def transitions(records: list[logging.LogRecord]) -> list[str]:
@@ -94,11 +94,11 @@ class TestEveryFault:
         self, make_app: MakeApp, ada: User
     ) -> None:
         async with listening(silence) as redis, limited(make_app, redis.url) as client:
-            answers, seconds = await timed(
+            responses, seconds = await timed(
                 asyncio.gather(*(client.get(ME, headers=headers_of(ada)) for _ in range(20)))
             )
 
-            assert {answer.status_code for answer in answers} == {200}
+            assert {response.status_code for response in responses} == {200}
             assert seconds < 1
 
 
@@ -135,19 +135,19 @@ class TestReset:
             async with listening(saying(ADMITTED)) as redis:
                 app = create_app(make_settings(redis_url=redis.url, rate_limit_enabled=True))
                 async with client_for(app) as client:
-                    answers = []
+                    responses = []
                     for _ in range(3):
-                        answers += await asyncio.gather(*(client.get(ME) for _ in range(10)))
+                        responses += await asyncio.gather(*(client.get(ME) for _ in range(10)))
                         redis.reset()
                         await asyncio.sleep(0.01)
-                    answers.append(await client.get(ME))
+                    responses.append(await client.get(ME))
                 await app.state.redis.aclose()
-            return answers
+            return responses
 
-        answers = pytest.importorskip(loop).run(scenario())
+        responses = pytest.importorskip(loop).run(scenario())
 
-        assert {answer.status_code for answer in answers} == {401}
-        assert any("X-RateLimit-Limit" in answer.headers for answer in answers)
+        assert {response.status_code for response in responses} == {401}
+        assert any("X-RateLimit-Limit" in response.headers for response in responses)
 
 
 class TestRecovery:
@@ -166,9 +166,9 @@ class TestRecovery:
                 await assert_served(client, ada, 5)
                 redis_proxy.mode = "pass"
                 await asyncio.sleep(0.25)
-                answer = await client.get(ME, headers=headers_of(ada))
+                response = await client.get(ME, headers=headers_of(ada))
 
-        assert "X-RateLimit-Limit" in answer.headers
+        assert "X-RateLimit-Limit" in response.headers
         assert transitions(records) == ["dependency_degraded", "dependency_recovered"]
 
     async def test_restart_between_two_requests_is_never_an_error(

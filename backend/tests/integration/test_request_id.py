@@ -71,20 +71,20 @@ class TestEveryAnswer:
     async def test_carries_a_fresh_id_in_the_header_and_in_the_envelope(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada)
+        response = await call.send(client, ada)
 
-        assert len(answer.headers.get_list(ID)) == 1
-        assert is_fresh(answer.headers[ID])
+        assert len(response.headers.get_list(ID)) == 1
+        assert is_fresh(response.headers[ID])
         if call.status >= 400 and call.method != "HEAD":
-            assert answer.json()["error"]["request_id"] == answer.headers[ID]
+            assert response.json()["error"]["request_id"] == response.headers[ID]
 
     @pytest.mark.parametrize("call", CALLS)
     async def test_echoes_the_id_of_the_client(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada, **{ID: "from-the-client"})
+        response = await call.send(client, ada, **{ID: "from-the-client"})
 
-        assert answer.headers.get_list(ID) == ["from-the-client"]
+        assert response.headers.get_list(ID) == ["from-the-client"]
 
     @pytest.mark.parametrize(("origin", "status"), [(ORIGIN, 200), ("https://evil.example", 400)])
     async def test_carries_an_id_also_for_a_cors_preflight(
@@ -92,10 +92,10 @@ class TestEveryAnswer:
     ) -> None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST", ID: "preflight"}
 
-        answer = await client.options("/api/v1/users", headers=headers)
+        response = await client.options("/api/v1/users", headers=headers)
 
-        assert answer.status_code == status
-        assert answer.headers[ID] == "preflight"
+        assert response.status_code == status
+        assert response.headers[ID] == "preflight"
 
 
 class TestIdOfTheClient:
@@ -103,27 +103,27 @@ class TestIdOfTheClient:
     async def test_printable_ascii_of_up_to_128_characters_is_echoed(
         self, server: LiveServer, sent: str
     ) -> None:
-        answer = await server.exchange(request_with(sent.encode()))
+        response = await server.exchange(request_with(sent.encode()))
 
-        assert answer.headers[ID] == sent
+        assert response.headers[ID] == sent
 
     @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED.keys())
     async def test_anything_else_is_replaced_by_a_fresh_one(
         self, server: LiveServer, sent: bytes
     ) -> None:
-        answer = await server.exchange(request_with(sent))
+        response = await server.exchange(request_with(sent))
 
-        assert answer.status_code == 200
-        assert is_fresh(answer.headers[ID])
+        assert response.status_code == 200
+        assert is_fresh(response.headers[ID])
 
     @pytest.mark.parametrize("ids", [(b"one", b"two"), (b"same", b"same"), (b"", b"two")])
     async def test_two_of_them_are_replaced_by_one_fresh_one(
         self, server: LiveServer, ids: tuple[bytes, bytes]
     ) -> None:
-        answer = await server.exchange(request_with(*ids))
+        response = await server.exchange(request_with(*ids))
 
-        assert len(answer.headers.get_list(ID)) == 1
-        assert is_fresh(answer.headers[ID])
+        assert len(response.headers.get_list(ID)) == 1
+        assert is_fresh(response.headers[ID])
 
     @pytest.mark.parametrize(
         "sent", REFUSED_BY_THE_PARSER.values(), ids=REFUSED_BY_THE_PARSER.keys()
@@ -131,31 +131,31 @@ class TestIdOfTheClient:
     async def test_control_characters_end_in_the_http_parser(
         self, server: LiveServer, sent: bytes
     ) -> None:
-        answer = await server.exchange(request_with(sent))
+        response = await server.exchange(request_with(sent))
 
-        assert answer.status_code == 400
+        assert response.status_code == 400
         # The parser of the server speaks before the application: without id and envelope.
-        assert ID not in answer.headers
+        assert ID not in response.headers
 
-    async def test_line_break_cannot_add_a_header_to_the_answer(self, server: LiveServer) -> None:
-        answer = await server.exchange(request_with(b"a\r\nX-Injected: yes"))
+    async def test_line_break_cannot_add_a_header_to_the_response(self, server: LiveServer) -> None:
+        response = await server.exchange(request_with(b"a\r\nX-Injected: yes"))
 
-        assert answer.headers[ID] == "a"
-        assert "X-Injected" not in answer.headers
+        assert response.headers[ID] == "a"
+        assert "X-Injected" not in response.headers
 
     async def test_header_of_100_kb_is_refused_with_a_fresh_id(self, server: LiveServer) -> None:
-        answer = await server.exchange(request_with(b"x" * 100_000))
+        response = await server.exchange(request_with(b"x" * 100_000))
 
-        assert answer.status_code == 431
-        assert is_fresh(answer.headers[ID])
+        assert response.status_code == 431
+        assert is_fresh(response.headers[ID])
 
     @pytest.mark.parametrize("name", ["x-request-id", "X-REQUEST-ID", "x-ReQuEsT-iD"])
     async def test_is_found_whatever_the_case_of_the_header(
         self, client: AsyncClient, name: str
     ) -> None:
-        answer = await client.get("/health", headers={name: "mine"})
+        response = await client.get("/health", headers={name: "mine"})
 
-        assert answer.headers[ID] == "mine"
+        assert response.headers[ID] == "mine"
 
     @pytest.mark.parametrize("sent", [*REFUSED.values(), b"from-the-client"])
     async def test_leaves_one_parseable_log_line(
@@ -164,10 +164,10 @@ class TestIdOfTheClient:
         caplog.handler.setFormatter(JsonFormatter())
 
         with caplog.at_level(logging.INFO):
-            answer = await server.exchange(request_with(sent))
+            response = await server.exchange(request_with(sent))
 
         lines = [line for line in caplog.text.splitlines() if '"app.request"' in line]
-        assert [json.loads(line)["request_id"] for line in lines] == [answer.headers[ID]]
+        assert [json.loads(line)["request_id"] for line in lines] == [response.headers[ID]]
 
 
 class TestContext:
@@ -192,17 +192,17 @@ class TestContext:
     ) -> None:
         ids = [f"request-{number}" for number in range(100)]
 
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(client.get("/api/v1/users/me", headers={ID: sent}) for sent in ids)
         )
 
-        assert [answer.headers[ID] for answer in answers] == ids
-        assert [answer.json()["error"]["request_id"] for answer in answers] == ids
+        assert [response.headers[ID] for response in responses] == ids
+        assert [response.json()["error"]["request_id"] for response in responses] == ids
 
     async def test_fresh_ids_are_all_different(self, client: AsyncClient) -> None:
-        answers = await asyncio.gather(*(client.get("/health") for _ in range(100)))
+        responses = await asyncio.gather(*(client.get("/health") for _ in range(100)))
 
-        assert len({answer.headers[ID] for answer in answers}) == 100
+        assert len({response.headers[ID] for response in responses}) == 100
 
     async def test_every_record_of_a_request_carries_its_id(
         self, client: AsyncClient, caplog: pytest.LogCaptureFixture

@@ -51,13 +51,13 @@ async def test_line_says_when_from_where_what_and_which_request(
 ) -> None:
     logs.handler.setFormatter(JsonFormatter())
     async with client_for(app, "203.0.113.9") as client:
-        answer = await client.get("/api/v1/users/me", headers=headers_of(ada))
+        response = await client.get("/api/v1/users/me", headers=headers_of(ada))
 
     (line,) = (json.loads(text) for text in logs.text.splitlines() if '"app.request"' in text)
     assert datetime.fromisoformat(line["time"]).utcoffset() == timedelta(0)
     assert line["client"] == "203.0.113.9"
     assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/users/me", 200)
-    assert line["request_id"] == answer.headers["X-Request-ID"]
+    assert line["request_id"] == response.headers["X-Request-ID"]
 
 
 async def test_unknown_paths_share_one_route(
@@ -162,10 +162,10 @@ async def test_what_a_layer_above_the_boundary_raises_is_500_with_one_id(
     with patch.object(EnvelopeCORSMiddleware, "__call__", broken):
         transport = ASGITransport(app=app, raise_app_exceptions=False)
         async with AsyncClient(transport=transport, base_url="http://testserver") as client:
-            answer = await client.get("/health", headers={"X-Request-ID": "mine"})
+            response = await client.get("/health", headers={"X-Request-ID": "mine"})
 
-    assert answer.status_code == 500
-    assert answer.headers["X-Request-ID"] == answer.json()["error"]["request_id"] == "mine"
+    assert response.status_code == 500
+    assert response.headers["X-Request-ID"] == response.json()["error"]["request_id"] == "mine"
     lines = [json.loads(text) for text in logs.text.splitlines() if text.startswith("{")]
     assert [line["status"] for line in lines if line["logger"] == "app.request"] == [500]
     assert [line["request_id"] for line in lines if MARKER in line.get("exception", "")] == ["mine"]
@@ -187,9 +187,9 @@ async def test_a_mounted_application_has_the_id_of_the_outer_one(make_app: MakeA
     outer.mount("/inner", make_app())
 
     async with client_for(outer) as client:
-        answer = await client.get("/inner/nothing")
+        response = await client.get("/inner/nothing")
 
-    assert answer.headers.get_list("X-Request-ID") == [answer.json()["error"]["request_id"]]
+    assert response.headers.get_list("X-Request-ID") == [response.json()["error"]["request_id"]]
 
 
 @pytest.mark.slow

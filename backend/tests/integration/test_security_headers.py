@@ -54,40 +54,40 @@ class TestEveryAnswer:
     async def test_carries_each_header_once_and_promises_no_https(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(client, ada)
+        response = await call.send(client, ada)
 
         for name, value in EXPECTED.items():
-            assert answer.headers.get_list(name) == [value]
+            assert response.headers.get_list(name) == [value]
         for name in (HSTS, "Server", "X-Powered-By", "Set-Cookie"):
-            assert name not in answer.headers
+            assert name not in response.headers
 
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
     async def test_promises_https_where_the_settings_do(
         self, over_https: AsyncClient, ada: User, call: Call
     ) -> None:
-        answer = await call.send(over_https, ada)
+        response = await call.send(over_https, ada)
 
-        assert answer.headers[HSTS] == "max-age=31536000; includeSubDomains"
+        assert response.headers[HSTS] == "max-age=31536000; includeSubDomains"
 
 
 class TestDocs:
     @pytest.mark.parametrize("path", DOCS)
     async def test_are_protected_like_everything_else(self, client: AsyncClient, path: str) -> None:
-        answer = await client.get(path)
+        response = await client.get(path)
 
-        assert answer.status_code == 200
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        assert response.status_code == 200
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
 
     async def test_page_may_load_from_its_own_host_and_from_nowhere_else(
         self, client: AsyncClient
     ) -> None:
-        answer = await client.get("/docs")
+        response = await client.get("/docs")
 
         policy = dict(
             directive.split(" ", 1)
-            for directive in answer.headers["Content-Security-Policy"].split("; ")
+            for directive in response.headers["Content-Security-Policy"].split("; ")
         )
         assert policy == {
             "default-src": "'none'",
@@ -117,19 +117,19 @@ class TestPrivateAnswers:
         self, client: AsyncClient, ada: User, prefix: str
     ) -> None:
         for path in ("/users/me", f"/users/{ada.id}"):
-            answer = await client.get(prefix + path, headers=headers_of(ada))
-            assert answer.status_code == 200
-            assert answer.headers["Cache-Control"] == "no-store"
+            response = await client.get(prefix + path, headers=headers_of(ada))
+            assert response.status_code == 200
+            assert response.headers["Cache-Control"] == "no-store"
 
     async def test_with_a_token_in_them_are_never_stored(
         self, client: AsyncClient, ada: User
     ) -> None:
-        answer = await client.post(
+        response = await client.post(
             "/auth/login", data={"username": ada.email, "password": PASSWORD}
         )
 
-        assert answer.json()["access_token"]
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert response.json()["access_token"]
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 class TestEndpoint:
@@ -141,16 +141,16 @@ class TestEndpoint:
             return Response("ok", headers={"cache-control": "public, max-age=60"})
 
         async with client_for(app) as client:
-            answer = await client.get("/public")
+            response = await client.get("/public")
 
-        assert answer.headers.get_list("Cache-Control") == ["public, max-age=60"]
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers.get_list("Cache-Control") == ["public, max-age=60"]
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 class TestServer:
     async def test_headers_reach_the_wire(self, app: FastAPI) -> None:
         async with live(app) as server:
-            answer = await server.exchange(b"GET /boom HTTP/1.1\r\nHost: x\r\n\r\n")
+            response = await server.exchange(b"GET /boom HTTP/1.1\r\nHost: x\r\n\r\n")
 
-        assert answer.status_code == 500
-        assert all(answer.headers[name] == value for name, value in EXPECTED.items())
+        assert response.status_code == 500
+        assert all(response.headers[name] == value for name, value in EXPECTED.items())

@@ -135,7 +135,7 @@ class TestAfterTheRequest:
 
 
 class TestSessionOfItsOwn:
-    async def test_a_background_task_writes_after_the_answer(
+    async def test_a_background_task_writes_after_the_response(
         self, app: FastAPI, db: AsyncSession
     ) -> None:
         async def register(sessions: SessionFactory) -> None:
@@ -147,9 +147,9 @@ class TestSessionOfItsOwn:
             background.add_task(register, sessions)
 
         async with client_for(app) as client:
-            answer = await client.post("/register")
+            response = await client.post("/register")
 
-        assert answer.status_code == 202
+        assert response.status_code == 202
         assert await count(db) == 1
         assert connections_in_use(app) == 0
 
@@ -164,9 +164,9 @@ class TestSessionOfItsOwn:
             return StreamingResponse(lines())
 
         async with client_for(app) as client:
-            answer = await client.get("/export")
+            response = await client.get("/export")
 
-        assert answer.text == f"{ada.email}\n"
+        assert response.text == f"{ada.email}\n"
         assert connections_in_use(app) == 0
 
 
@@ -199,12 +199,12 @@ class TestHoweverItIsAskedFor:
 
         with monkeypatch.context() as patch:
             patch.setattr(Session, "commit", refuse)
-            answer = await client.post("/users/ada@example.com")
+            response = await client.post("/users/ada@example.com")
 
-        assert answer.status_code == 409
+        assert response.status_code == 409
         assert await count(db) == 0
 
-    async def test_a_commit_that_succeeds_comes_before_the_answer(
+    async def test_a_commit_that_succeeds_comes_before_the_response(
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
         assert (await client.post("/users/ada@example.com")).status_code == 201

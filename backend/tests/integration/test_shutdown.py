@@ -37,10 +37,10 @@ def test_readiness_turns_503_while_other_requests_are_still_answered(
 
 def test_work_in_flight_is_finished(start_server: StartServer, database_url: str) -> None:
     server = start_server(DATABASE_URL=database_url, PASSWORD_HASH_ROUNDS="13")
-    answers: list[httpx2.Response] = []
+    responses: list[httpx2.Response] = []
     body = {"email": "ada@example.com", "password": "correct horse battery staple"}
     create = threading.Thread(
-        target=lambda: answers.append(server.client.post("/api/v1/users", json=body))
+        target=lambda: responses.append(server.client.post("/api/v1/users", json=body))
     )
 
     create.start()
@@ -48,7 +48,7 @@ def test_work_in_flight_is_finished(start_server: StartServer, database_url: str
     code = server.terminate()
     create.join()
 
-    assert [answer.status_code for answer in answers] == [201]
+    assert [response.status_code for response in responses] == [201]
     assert code == 0
 
 

@@ -78,9 +78,9 @@ async def test_full_hashing_queue_is_counted(make_app: MakeApp) -> None:
     form = {"username": "ada@example.com", "password": "correct horse battery staple"}
     async with client_for(app) as client, occupied(executor, executor.workers + 1):
         with collected(logging.INFO) as records:
-            answer = await client.post("/auth/login", data=form)
+            response = await client.post("/auth/login", data=form)
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert labels(records, "executor_rejections") == [{"executor": "password"}]
 
 

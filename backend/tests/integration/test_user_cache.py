@@ -86,8 +86,8 @@ class TestOn:
         self, client: AsyncClient, ada: User, grace: User
     ) -> None:
         for user in (ada, grace, ada, grace):
-            answer = await client.get(ME, headers=headers_of(user))
-            assert answer.json()["id"] == str(user.id)
+            response = await client.get(ME, headers=headers_of(user))
+            assert response.json()["id"] == str(user.id)
 
     async def test_a_stranger_is_forbidden_from_the_cache_too(
         self, client: AsyncClient, ada: User, grace: User
@@ -164,11 +164,11 @@ class TestLogin:
         await status_of(client, ada)
 
         with recorded_commands(app) as commands:
-            answer = await client.post(
+            response = await client.post(
                 "/auth/login", data={"username": ada.email, "password": PASSWORD}
             )
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
         assert commands == []
 
     async def test_refuses_an_account_whose_deactivation_redis_missed(
@@ -178,11 +178,11 @@ class TestLogin:
         await deactivate(db, ada.id)
         await db.commit()  # a session that tells no cache
 
-        answer = await client.post(
+        response = await client.post(
             "/auth/login", data={"username": ada.email, "password": PASSWORD}
         )
 
-        assert answer.status_code == 401
+        assert response.status_code == 401
         assert await status_of(client, ada) == 200  # the documented trade-off, until the TTL ends
 
 

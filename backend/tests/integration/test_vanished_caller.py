@@ -57,18 +57,18 @@ async def test_it_is_that_of_their_next_request(
     client: AsyncClient, ada: User, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        answer = await client.post(f"/{change}", headers=headers_of(ada))
+        response = await client.post(f"/{change}", headers=headers_of(ada))
     after = await client.get("/api/v1/users/me", headers=headers_of(ada))
 
-    assert answer.status_code == after.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == after.headers["WWW-Authenticate"]
-    assert answer.json()["error"]["message"] == after.json()["error"]["message"]
+    assert response.status_code == after.status_code == 401
+    assert response.headers["WWW-Authenticate"] == after.headers["WWW-Authenticate"]
+    assert response.json()["error"]["message"] == after.json()["error"]["message"]
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "authn_account_gone")
     ]
 
 
 async def test_a_caller_who_is_there_has_a_conflict(client: AsyncClient, ada: User) -> None:
-    answer = await client.post("/note-of-nobody", headers=headers_of(ada))
+    response = await client.post("/note-of-nobody", headers=headers_of(ada))
 
-    assert answer.status_code == 409
+    assert response.status_code == 409

@@ -70,7 +70,7 @@ class Shell:
         """Start what serves until it is stopped, wait for its first answer, and stop it."""
         with TemporaryFile() as output, self.started(command, output) as process:
             deadline = time.monotonic() + PATIENCE_SECONDS
-            while not self.answers():
+            while not self.responses():
                 if process.poll() is not None or time.monotonic() > deadline:
                     output.seek(0)
                     said = output.read().decode(errors="replace")
@@ -99,7 +99,7 @@ class Shell:
                 process.terminate()
             process.wait(PATIENCE_SECONDS)
 
-    def answers(self) -> bool:
+    def responses(self) -> bool:
         try:
             with urlopen(f"http://{HOST}:{self.port}/health", timeout=1):
                 return True

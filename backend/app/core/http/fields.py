@@ -68,7 +68,7 @@ def canonical_uuid(value: object) -> object:
 CanonicalUuid = Annotated[UUID, BeforeValidator(canonical_uuid)]
 
 
-def number(value: object) -> object:
+def json_number(value: object) -> object:
     """For a ``BeforeValidator``: a number of JSON, else ``ValueError``.
 
     Where OpenAPI says a number, pydantic also reads ``true`` and the text of one. It comes last in ``Annotated``, so that
@@ -79,7 +79,7 @@ def number(value: object) -> object:
     raise ValueError("must be a number")
 
 
-def spelled(pattern: str) -> Callable[[object], object]:
+def matches(pattern: str) -> Callable[[object], object]:
     """For a ``BeforeValidator``: text that the whole pattern describes, else ``ValueError``.
 
     Where OpenAPI says text, pydantic also reads numbers, and texts of numbers, in several spellings.
@@ -102,12 +102,12 @@ def in_utc(value: datetime) -> datetime:
         raise ValueError("must be a time between the years 1 and 9999 in UTC") from None
 
 
-Moment = Annotated[
+UtcDatetime = Annotated[
     AwareDatetime,
-    BeforeValidator(spelled(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{5,18}([Zz]|[+-][0-9:]{5})")),
+    BeforeValidator(matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{5,18}([Zz]|[+-][0-9:]{5})")),
     AfterValidator(in_utc),
 ]
 """A date and time with its offset, for a ``UtcDateTime``: without one nobody can know which moment it means (RFC 3339)."""
 
-Day = Annotated[date, BeforeValidator(spelled(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))]
+DateOnly = Annotated[date, BeforeValidator(matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))]
 """A date without a time, for a ``Date`` (RFC 3339, ``full-date``)."""

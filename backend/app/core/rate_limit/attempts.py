@@ -7,11 +7,11 @@ from typing import Protocol
 from app.core.errors import RateLimited, ServiceUnavailable, Unauthorized
 from app.core.rate_limit.redis import Admission, SlidingWindow, seconds
 from app.core.redis.fail_open import fail_open
-from app.core.redis.gateway import RedisBusy, RedisGateway
+from app.core.redis.gateway import RedisGateway, RedisPoolExhausted
 
 # A subject alone, and a source alone, are limited loosely. Else anybody could lock out a subject from
 # anywhere, and one source that many people share would be full after a few slips.
-LOOSENESS = 10
+AGGREGATE_FACTOR = 10
 
 
 class AttemptLimiter(Protocol):
@@ -48,7 +48,7 @@ class RedisAttemptLimiter:
     @asynccontextmanager
     async def attempt(self, subject: str, source: str) -> AsyncIterator[None]:
         pair = self._name(self._limit, "pair", subject, source)
-        loose_limit = self._limit * LOOSENESS
+        loose_limit = self._limit * AGGREGATE_FACTOR
         loose = [
             self._name(loose_limit, "subject", subject),
             self._name(loose_limit, "source", source),
@@ -77,7 +77,7 @@ class RedisAttemptLimiter:
     async def _reserve(self, limits: dict[str, int]) -> Admission:
         try:
             return await self._window.admit(limits)
-        except RedisBusy as exc:
+        except RedisPoolExhausted as exc:
             raise ServiceUnavailable("The server is busy") from exc
 
     # What cannot be given back is forgotten with the window.

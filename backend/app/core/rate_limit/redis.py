@@ -126,9 +126,9 @@ class SlidingWindow:
         await self._gateway.run(run)
 
 
-def read(answer: object) -> Admission:
+def read(response: object) -> Admission:
     """What the script says. Raises ``InvalidResponse`` where something else has answered."""
-    match answer:
+    match response:
         case [0 | 1 as allowed, int(remaining), int(wait), bytes(number)]:
             return Admission(bool(allowed), remaining, wait, number)
     raise InvalidResponse("not an answer of the script")

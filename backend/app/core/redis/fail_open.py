@@ -21,10 +21,10 @@ class fail_open(Generic[AnswerT]):  # noqa: N801  reads as the decorator that it
         self, method: Callable[P, Coroutine[Any, Any, T]]
     ) -> Callable[P, Coroutine[Any, Any, T | AnswerT]]:
         @wraps(method)
-        async def answer(*args: P.args, **kwargs: P.kwargs) -> T | AnswerT:
+        async def response(*args: P.args, **kwargs: P.kwargs) -> T | AnswerT:
             try:
                 return await method(*args, **kwargs)
             except RedisUnavailable:
                 return self.returning
 
-        return answer
+        return response

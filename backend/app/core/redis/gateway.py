@@ -33,7 +33,7 @@ class RedisUnavailable(Exception):
     """Redis gave no usable answer, or is not asked for the moment. Serve as if it were not there."""
 
 
-class RedisBusy(RedisUnavailable):
+class RedisPoolExhausted(RedisUnavailable):
     """It was not asked, because our own requests leave no connection free. A crowd can bring this about at will."""
 
 
@@ -55,7 +55,7 @@ class RedisGateway:
         """
         try:
             await self._wait_for_connection()
-        except RedisBusy as exc:
+        except RedisPoolExhausted as exc:
             self.failures.note(operation_of(command), exc)
             raise
         try:
@@ -80,7 +80,7 @@ class RedisGateway:
             async with budget(WAIT_SECONDS):
                 await self._connections.acquire()
         except TimeoutError as exc:
-            raise RedisBusy from exc
+            raise RedisPoolExhausted from exc
 
     async def _run(self, command: Callable[[Redis], Awaitable[T]]) -> T:
         began = self.breaker.state

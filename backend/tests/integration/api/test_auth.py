@@ -63,33 +63,37 @@ async def logging_in_slowly(app: FastAPI, user: User) -> AsyncIterator[asyncio.T
 
 
 class TestLogin:
-    async def test_answers_with_a_bearer_token_of_one_hour(
+    async def test_responses_with_a_bearer_token_of_one_hour(
         self, client: AsyncClient, ada: User
     ) -> None:
-        answer = await log_in(client, ada.email)
+        response = await log_in(client, ada.email)
 
-        assert answer.status_code == 200
-        token = answer.json()["access_token"]
-        assert answer.json() == {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+        assert response.status_code == 200
+        token = response.json()["access_token"]
+        assert response.json() == {
+            "access_token": token,
+            "token_type": "bearer",
+            "expires_in": 3600,
+        }
         assert token.count(".") == 2
 
     async def test_token_opens_what_needs_an_account(self, client: AsyncClient, ada: User) -> None:
         token = (await log_in(client, ada.email)).json()["access_token"]
 
-        answer = await client.get("/auth/me", headers=bearer(token))
+        response = await client.get("/auth/me", headers=bearer(token))
 
-        assert answer.status_code == 200
-        assert answer.json()["id"] == str(ada.id)
+        assert response.status_code == 200
+        assert response.json()["id"] == str(ada.id)
 
-    async def test_answer_is_never_cached(self, client: AsyncClient, ada: User) -> None:
-        for answer in (await log_in(client, ada.email), await log_in(client, ada.email, "wrong")):
-            assert answer.headers["Cache-Control"] == "no-store"
+    async def test_response_is_never_cached(self, client: AsyncClient, ada: User) -> None:
+        for response in (await log_in(client, ada.email), await log_in(client, ada.email, "wrong")):
+            assert response.headers["Cache-Control"] == "no-store"
 
     async def test_lifetime_is_that_of_the_settings(self, make_app: MakeApp, ada: User) -> None:
         async with client_for(make_app(jwt_access_token_expires_minutes=5)) as client:
-            answer = await log_in(client, ada.email)
+            response = await log_in(client, ada.email)
 
-        assert answer.json()["expires_in"] == 300
+        assert response.json()["expires_in"] == 300
 
     @pytest.mark.parametrize(
         "spelling", [" ada@example.com", "ada@example.com ", "  Ada@example.com "]
@@ -123,9 +127,9 @@ class TestLogin:
             "scope": "", "client_id": "docs", "client_secret": "unused",
         }  # fmt: skip
 
-        answer = await client.post("/auth/login", data=form)
+        response = await client.post("/auth/login", data=form)
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     async def test_leaves_an_event_with_the_account_and_without_the_email(
         self, client: AsyncClient, ada: User
@@ -155,10 +159,10 @@ class TestLogin:
         async with client_for(app) as client:
             created = await client.post("/api/v1/users", json=NEW_ACCOUNT)
 
-            answer = await log_in(client, NEW_ACCOUNT["email"])
+            response = await log_in(client, NEW_ACCOUNT["email"])
 
-            me = await client.get("/auth/me", headers=bearer(answer.json()["access_token"]))
-        assert (created.status_code, answer.status_code, me.status_code) == (201, 200, 200)
+            me = await client.get("/auth/me", headers=bearer(response.json()["access_token"]))
+        assert (created.status_code, response.status_code, me.status_code) == (201, 200, 200)
 
 
 class DriverTrouble(AsyncSession):
@@ -179,10 +183,10 @@ class TestLoginWithABrokenDatabase:
         app = create_app(make_settings())
         app.dependency_overrides[get_db] = broken
         async with client_for(app) as client:
-            answer = await log_in(client, "ada@example.com")
+            response = await log_in(client, "ada@example.com")
 
-        assert answer.status_code == 500
-        assert answer.json()["error"]["code"] == "internal_error"
+        assert response.status_code == 500
+        assert response.json()["error"]["code"] == "internal_error"
 
 
 class TestOverriddenDependency:
@@ -190,9 +194,9 @@ class TestOverriddenDependency:
         app = make_app()
         app.dependency_overrides[get_app_settings] = lambda: make_settings(jwt_audience="another")
         async with client_for(app) as client:
-            answer = await client.get("/auth/me", headers=headers_of(ada))
+            response = await client.get("/auth/me", headers=headers_of(ada))
 
-        assert answer.status_code == 401
+        assert response.status_code == 401
 
     async def test_user_cache_reaches_authentication(self, make_app: MakeApp, ada: User) -> None:
         asked: list[str] = []
@@ -205,9 +209,9 @@ class TestOverriddenDependency:
         app = make_app()
         app.dependency_overrides[get_user_cache] = Asked
         async with client_for(app) as client:
-            answer = await client.get("/auth/me", headers=headers_of(ada))
+            response = await client.get("/auth/me", headers=headers_of(ada))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
         assert asked == [caller_key(ada.id)]
 
 
@@ -254,10 +258,10 @@ class TestHashUpgrade:
     ) -> None:
         user = await make_user("ada@example.com", is_active=is_active)
         async with client_for(make_app(password_hash_rounds=FAST_HASH_ROUNDS + 1)) as client:
-            answer = await log_in(client, user.email, "wrong" if is_active else PASSWORD)
+            response = await log_in(client, user.email, "wrong" if is_active else PASSWORD)
 
         stored = await UserRepository(db).get_by_id(user.id)
-        assert answer.status_code == 401
+        assert response.status_code == 401
         assert stored is not None
         assert stored.hashed_password == user.hashed_password
 
@@ -281,11 +285,11 @@ class TestHashUpgrade:
         async with logging_in_slowly(app, ada) as login:
             await db.delete(await db.merge(ada))
             await db.commit()
-        answer = await login
+        response = await login
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
         async with client_for(app) as client:
-            token = answer.json()["access_token"]
+            token = response.json()["access_token"]
             assert (await client.get("/auth/me", headers=bearer(token))).status_code == 401
 
 
@@ -314,11 +318,11 @@ class TestHashingUnderLoad:
                 ]
             accepted = await log_in(client, ada.email)
 
-        for answer in refused:
-            assert answer.status_code == 503
-            assert answer.json()["error"]["code"] == "service_unavailable"
-            assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
-            assert int(answer.headers["Retry-After"]) >= 1
+        for response in refused:
+            assert response.status_code == 503
+            assert response.json()["error"]["code"] == "service_unavailable"
+            assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
+            assert int(response.headers["Retry-After"]) >= 1
         assert accepted.status_code == 200
 
     async def test_login_that_finds_the_queue_full_costs_no_statement(
@@ -327,20 +331,20 @@ class TestHashingUnderLoad:
         app = make_app(password_hash_queue_size=1)
         executor = app.state.password_executor
         async with client_for(app) as client, occupied(executor, executor.workers + 1):
-            answer = await log_in(client, ada.email)
+            response = await log_in(client, ada.email)
 
-        assert answer.status_code == 503
+        assert response.status_code == 503
         assert statements == []
 
-    async def test_other_endpoints_answer_while_every_place_is_taken(
+    async def test_other_endpoints_response_while_every_place_is_taken(
         self, make_app: MakeApp, ada: User
     ) -> None:
         app = make_app(password_hash_queue_size=1)
         executor = app.state.password_executor
         async with client_for(app) as client, occupied(executor, executor.workers + 1):
-            answer = await client.get("/auth/me", headers=headers_of(ada))
+            response = await client.get("/auth/me", headers=headers_of(ada))
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     @pytest.mark.parametrize("request_name", ["login", "create"])
     async def test_no_connection_is_held_while_a_password_is_hashed(
@@ -361,30 +365,30 @@ class TestHashingUnderLoad:
                 held = app.state.engine.pool.checkedout()
                 meanwhile = await client.get("/auth/me", headers=headers_of(ada))
                 assert not hashing.done()
-            answer = await hashing
+            response = await hashing
 
         assert held == 0
         assert meanwhile.status_code == 200
-        assert answer.is_success
+        assert response.is_success
 
 
 class TestReadMe:
     async def test_returns_the_basics_of_the_caller(self, client: AsyncClient, ada: User) -> None:
-        answer = await client.get("/auth/me", headers=headers_of(ada))
+        response = await client.get("/auth/me", headers=headers_of(ada))
 
-        assert answer.status_code == 200
-        assert set(answer.json()) == {
+        assert response.status_code == 200
+        assert set(response.json()) == {
             "id", "email", "is_active", "is_superuser", "created_at", "updated_at",
         }  # fmt: skip
-        assert answer.json()["email"] == ada.email
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert response.json()["email"] == ada.email
+        assert response.headers["Cache-Control"] == "no-store"
 
     async def test_anonymous_is_unauthorized(self, client: AsyncClient) -> None:
-        answer = await client.get("/auth/me")
+        response = await client.get("/auth/me")
 
-        assert answer.status_code == 401
-        assert answer.json()["error"]["code"] == "unauthorized"
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "unauthorized"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
 class TestRequireRoles:
@@ -404,24 +408,24 @@ class TestRequireRoles:
             yield client
 
     async def test_anonymous_is_unauthorized(self, client: AsyncClient) -> None:
-        answer = await client.get("/reports")
+        response = await client.get("/reports")
 
-        assert answer.status_code == 401
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_ordinary_account_is_forbidden(self, client: AsyncClient, ada: User) -> None:
-        answer = await client.get("/reports", headers=headers_of(ada))
+        response = await client.get("/reports", headers=headers_of(ada))
 
-        assert answer.status_code == 403
-        assert answer.json()["error"]["code"] == "forbidden"
-        assert "WWW-Authenticate" not in answer.headers
-        assert "secret" not in answer.text
+        assert response.status_code == 403
+        assert response.json()["error"]["code"] == "forbidden"
+        assert "WWW-Authenticate" not in response.headers
+        assert "secret" not in response.text
 
     async def test_admin_is_let_in(self, client: AsyncClient, admin: User) -> None:
-        answer = await client.get("/reports", headers=headers_of(admin))
+        response = await client.get("/reports", headers=headers_of(admin))
 
-        assert answer.status_code == 200
-        assert answer.json() == "secret figures"
+        assert response.status_code == 200
+        assert response.json() == "secret figures"
 
     async def test_every_named_role_is_needed(self, client: AsyncClient, admin: User) -> None:
         assert (await client.get("/vault", headers=headers_of(admin))).status_code == 403

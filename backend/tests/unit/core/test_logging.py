@@ -329,7 +329,7 @@ class TestConfigureLogging:
             ("unable to perform operation on <TCPTransport>", True),
         ],
     )
-    def test_answer_to_a_client_that_has_gone_is_no_error(
+    def test_response_to_a_client_that_has_gone_is_no_error(
         self, message: str, is_logged: bool
     ) -> None:
         configure_logging(make_settings())

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, event, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.db.cache_invalidation import note_change
+from app.db.cache_invalidation import mark_dirty
 from app.db.session import SessionFactory, build_session_factory
 from app.models.user import User, caller_key, user_key
 from app.repositories.user import UserRepository
@@ -74,12 +74,12 @@ async def repeat_what_is_already_so(session: AsyncSession, user_id: UUID) -> Non
 async def update_by_statement(session: AsyncSession, user_id: UUID) -> None:
     user = await session.get_one(User, user_id)
     await session.execute(update(User).where(User.id == user_id).values(is_active=False))
-    note_change(session, user)
+    mark_dirty(session, user)
 
 
 async def delete_by_statement(session: AsyncSession, user_id: UUID) -> None:
     user = await session.get_one(User, user_id)
-    note_change(session, user)
+    mark_dirty(session, user)
     await session.execute(delete(User).where(User.id == user_id))
 
 

@@ -18,44 +18,44 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 @pytest.mark.parametrize("path", ["/health", LIVE])
-async def test_health_and_live_answer_exactly_ok(client: AsyncClient, path: str) -> None:
-    answer = await client.get(path)
+async def test_health_and_live_response_exactly_ok(client: AsyncClient, path: str) -> None:
+    response = await client.get(path)
 
-    assert answer.status_code == 200
-    assert answer.content == b'{"status":"ok"}'
+    assert response.status_code == 200
+    assert response.content == b'{"status":"ok"}'
 
 
 async def test_ready_checks_the_database(client: AsyncClient) -> None:
-    answer = await client.get(READY)
+    response = await client.get(READY)
 
-    assert answer.status_code == 200
-    assert answer.content == b'{"status":"ok","checks":{"db":"ok"}}'
+    assert response.status_code == 200
+    assert response.content == b'{"status":"ok","checks":{"db":"ok"}}'
 
 
 async def test_ready_checks_redis_where_it_is_configured(make_app: MakeApp, redis_url: str) -> None:
     app = make_app(redis_url=redis_url)
     async with client_for(app) as client:
-        answer = await client.get(READY)
+        response = await client.get(READY)
     await app.state.redis.aclose()
 
-    assert answer.json() == {"status": "ok", "checks": {"db": "ok", "redis": "ok"}}
+    assert response.json() == {"status": "ok", "checks": {"db": "ok", "redis": "ok"}}
 
 
 async def test_ready_reports_a_failing_redis_and_stays_200(make_app: MakeApp) -> None:
     async with client_for(make_app(redis_url=NO_REDIS)) as client:
-        answer = await client.get(READY)
+        response = await client.get(READY)
 
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "checks": {"db": "ok", "redis": "error"}}
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "checks": {"db": "ok", "redis": "error"}}
 
 
 async def test_ready_fails_with_redis_where_it_is_required(make_app: MakeApp) -> None:
     app = make_app(redis_url=NO_REDIS, readiness_requires_redis=True)
     async with client_for(app) as client:
-        answer = await client.get(READY)
+        response = await client.get(READY)
 
-    assert answer.status_code == 503
-    assert answer.json() == {"status": "error", "checks": {"db": "ok", "redis": "error"}}
+    assert response.status_code == 503
+    assert response.json() == {"status": "error", "checks": {"db": "ok", "redis": "error"}}
 
 
 async def test_a_hanging_redis_costs_its_budget_and_no_more(make_app: MakeApp) -> None:
@@ -67,19 +67,19 @@ async def test_a_hanging_redis_costs_its_budget_and_no_more(make_app: MakeApp) -
     port = server.sockets[0].getsockname()[1]
     app: FastAPI = make_app(redis_url=f"redis://127.0.0.1:{port}")
     async with client_for(app) as client:
-        answer = await asyncio.wait_for(client.get(READY), 1)
+        response = await asyncio.wait_for(client.get(READY), 1)
     await app.state.redis.aclose()
     server.close()
 
-    assert answer.json()["checks"]["redis"] == "error"
+    assert response.json()["checks"]["redis"] == "error"
 
 
 async def test_a_storm_of_probes_asks_the_database_once_a_second(
     client: AsyncClient, statements: list[str]
 ) -> None:
-    answers = await asyncio.gather(*(client.get(READY) for _ in range(50)))
+    responses = await asyncio.gather(*(client.get(READY) for _ in range(50)))
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert statements == ["SELECT 1"]
 
 
@@ -106,7 +106,7 @@ async def test_ready_is_503_in_its_own_shape_whatever_a_check_raises(
 
     app.dependency_overrides[get_db] = get_broken_db
     async with client_for(app) as client:
-        answer = await client.get(READY)
+        response = await client.get(READY)
 
-    assert answer.status_code == 503
-    assert answer.json() == {"status": "error", "checks": {"db": "error"}}
+    assert response.status_code == 503
+    assert response.json() == {"status": "error", "checks": {"db": "error"}}

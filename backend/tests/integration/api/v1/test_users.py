@@ -72,9 +72,9 @@ class TestCreateUser:
         body = {"email": "ada@example.com", "password": PASSWORD}
 
         async with client_for(make_app(password_hash_queue_size=50)) as client:
-            answers = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
+            responses = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
 
-        assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 49}
+        assert Counter(answer.status_code for answer in responses) == {201: 1, 409: 49}
 
     @pytest.mark.parametrize(
         "field", ["is_superuser", "is_active", "id", "hashed_password", "created_at", "__class__"]

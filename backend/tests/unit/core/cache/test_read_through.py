@@ -38,7 +38,7 @@ def key() -> str:
 
 
 class TestReadThrough:
-    async def test_a_miss_asks_the_source_and_stores_its_answer(
+    async def test_a_miss_asks_the_source_and_stores_its_response(
         self, cache: RedisCache, key: str
     ) -> None:
         thing = await read_through(cache, key, Thing, Source())

@@ -210,7 +210,7 @@ class TestBoundedRead:
 
 
 class TestCancellation:
-    async def test_a_cancelled_read_never_hands_its_answer_to_another(
+    async def test_a_cancelled_read_never_hands_its_response_to_another(
         self, cache: RedisCache, key: str
     ) -> None:
         dice = random.Random(0)
@@ -226,9 +226,9 @@ class TestCancellation:
             for task in dice.sample(tasks, 10):
                 await asyncio.sleep(dice.choice((0, 0, 0.0005)))
                 task.cancel()
-            for answer in await asyncio.gather(*tasks, return_exceptions=True):
-                if not isinstance(answer, BaseException):
-                    asked, value = answer
+            for response in await asyncio.gather(*tasks, return_exceptions=True):
+                if not isinstance(response, BaseException):
+                    asked, value = response
                     assert value in {asked.encode(), None}
 
 

@@ -83,7 +83,7 @@ class TestCheckContent:
     def test_passes_a_body_that_says_that_it_is_not_compressed(self, encoding: str) -> None:
         check_content(request_with(content_type=JSON, content_encoding=encoding), JSON)
 
-    def test_gives_no_other_answer_whatever_the_header_holds(self) -> None:
+    def test_gives_no_other_response_whatever_the_header_holds(self) -> None:
         dice = random.Random(4)
         pieces = [
             JSON,

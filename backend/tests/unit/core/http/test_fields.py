@@ -15,13 +15,22 @@ from pydantic import (
 from sqlalchemy.dialects import sqlite
 
 from app.api.v1.schemas.user import Email
-from app.core.http.fields import CanonicalUuid, Day, Moment, SafeStr, SafeText, number
+from app.core.http.fields import (
+    CanonicalUuid,
+    DateOnly,
+    SafeStr,
+    SafeText,
+    UtcDatetime,
+    json_number,
+)
 from app.db.types import UtcDateTime
 
-MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
-WHOLE: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=-9, le=9), BeforeValidator(number)])
+MOMENT: TypeAdapter[datetime] = TypeAdapter(UtcDatetime)
+WHOLE: TypeAdapter[int] = TypeAdapter(
+    Annotated[int, Field(ge=-9, le=9), BeforeValidator(json_number)]
+)
 TEXT: TypeAdapter[str] = TypeAdapter(SafeText)
-DAY: TypeAdapter[date] = TypeAdapter(Day)
+DAY: TypeAdapter[date] = TypeAdapter(DateOnly)
 
 
 class TestMoment:
@@ -125,12 +134,12 @@ class TestComposed:
         ("kind", "refused"),
         [
             (Annotated[Email, Field(pattern="e")] | None, "e\0@example.com"),
-            (Annotated[Moment, Field(ge=datetime(2026, 1, 1, tzinfo=UTC))], 1_767_607_200),
-            (Annotated[Moment | None, Field(strict=False)], "1767607200"),
-            (Annotated[Day, Field(ge=date(2026, 1, 1))] | None, 20_500),
+            (Annotated[UtcDatetime, Field(ge=datetime(2026, 1, 1, tzinfo=UTC))], 1_767_607_200),
+            (Annotated[UtcDatetime | None, Field(strict=False)], "1767607200"),
+            (Annotated[DateOnly, Field(ge=date(2026, 1, 1))] | None, 20_500),
             (Annotated[CanonicalUuid, Field(strict=False)] | None, "01890A5D-AC96-774B-BCCE-B302099A8057"),
             (list[CanonicalUuid], [b"0123456789abcdef"]),
-            (Annotated[Annotated[int, BeforeValidator(number)], Field(le=9)] | None, True),
+            (Annotated[Annotated[int, BeforeValidator(json_number)], Field(le=9)] | None, True),
             (dict[SafeStr, int], {"\0": 1}),
         ],
     )  # fmt: skip

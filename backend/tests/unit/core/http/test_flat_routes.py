@@ -66,16 +66,16 @@ class TestFlatten:
     async def test_dependencies_can_still_be_overridden(self) -> None:
         router, app = Router(), FastAPI()
 
-        async def answer() -> int:
+        async def response() -> int:
             return 1
 
         @router.get("/")
-        async def endpoint(value: Annotated[int, Depends(answer)]) -> int:
+        async def endpoint(value: Annotated[int, Depends(response)]) -> int:
             return value
 
         app.include_router(router)
         flatten(app)
-        app.dependency_overrides[answer] = lambda: 2
+        app.dependency_overrides[response] = lambda: 2
 
         async with AsyncClient(transport=ASGITransport(app=app), base_url="http://test") as client:
             assert (await client.get("/")).json() == 2

@@ -108,9 +108,9 @@ class TestRouteTemplate:
     async def test_is_the_same_for_every_method(
         self, client: AsyncClient, recorder: Recorder, method: str, status: int
     ) -> None:
-        answer = await client.request(method, "/api/v1/users/0192")
+        response = await client.request(method, "/api/v1/users/0192")
 
-        assert answer.status_code == status
+        assert response.status_code == status
         assert recorder.template == "/api/v1/users/{user_id}"
 
     async def test_leaves_out_where_the_server_is_mounted(self, recorder: Recorder) -> None:

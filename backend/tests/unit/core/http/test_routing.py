@@ -71,7 +71,7 @@ def client() -> AsyncClient:
 
 
 class TestRouter:
-    async def test_answers_head_with_the_headers_of_get_and_no_body(
+    async def test_responses_head_with_the_headers_of_get_and_no_body(
         self, client: AsyncClient
     ) -> None:
         got, head = await client.get("/things"), await client.head("/things")
@@ -81,13 +81,13 @@ class TestRouter:
         assert head.content == b""
 
     @pytest.mark.parametrize("path", ["/forms", "/optional"])
-    async def test_does_not_answer_head_where_there_is_no_get(
+    async def test_does_not_response_head_where_there_is_no_get(
         self, client: AsyncClient, path: str
     ) -> None:
-        answer = await client.head(path)
+        response = await client.head(path)
 
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "POST"
+        assert response.status_code == 405
+        assert response.headers["Allow"] == "POST"
 
     @pytest.mark.parametrize("path", ["/things/", "/forms/", "//things"])
     async def test_never_redirects(self, client: AsyncClient, path: str) -> None:
@@ -113,22 +113,22 @@ class TestRouter:
     async def test_refuses_a_body_with_no_or_two_readings(
         self, client: AsyncClient, path: str, content_type: str, body: bytes, status: int
     ) -> None:
-        answer = await client.post(path, content=body, headers={"Content-Type": content_type})
+        response = await client.post(path, content=body, headers={"Content-Type": content_type})
 
-        assert answer.status_code == status
+        assert response.status_code == status
 
     async def test_lets_an_optional_body_be_absent(self, client: AsyncClient) -> None:
-        answer = await client.post("/optional")
+        response = await client.post("/optional")
 
-        assert answer.status_code == 200
-        assert answer.json() is None
+        assert response.status_code == 200
+        assert response.json() is None
 
     async def test_is_strict_about_an_optional_body_that_is_there(
         self, client: AsyncClient
     ) -> None:
-        answer = await client.post("/optional", content=b'{"name": "x"}')
+        response = await client.post("/optional", content=b'{"name": "x"}')
 
-        assert answer.status_code == 415
+        assert response.status_code == 415
 
     @pytest.mark.parametrize(
         ("query", "name"),
@@ -140,31 +140,31 @@ class TestRouter:
     async def test_refuses_a_parameter_that_is_sent_twice(
         self, client: AsyncClient, query: str, name: str
     ) -> None:
-        answer = await client.get(f"/pages?{query}")
+        response = await client.get(f"/pages?{query}")
 
-        assert answer.status_code == 422
-        [problem] = answer.json()["error"]["details"]["errors"]
+        assert response.status_code == 422
+        [problem] = response.json()["error"]["details"]["errors"]
         assert (problem["loc"], problem["type"]) == (["query", name], "sent_twice")
 
     @pytest.mark.parametrize("query", ["", "unknown=1&unknown=2", "limit=1&LIMIT=2"])
     async def test_reads_a_parameter_that_is_sent_once_or_never(
         self, client: AsyncClient, query: str
     ) -> None:
-        answer = await client.get(f"/pages?{query}")
+        response = await client.get(f"/pages?{query}")
 
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
     async def test_reads_a_list_of_values(self, client: AsyncClient) -> None:
-        answer = await client.get("/pages?tags=a&tags=b&sizes=1&sizes=2")
+        response = await client.get("/pages?tags=a&tags=b&sizes=1&sizes=2")
 
-        assert answer.json() == {
+        assert response.json() == {
             "user": "", "limit": 1, "tags": ["a", "b"], "color": "", "sizes": [1, 2]
         }  # fmt: skip
 
     async def test_leaves_a_body_alone_that_no_parameter_reads(self, client: AsyncClient) -> None:
-        answer = await client.post("/raw", content=b"\xff\x00[[[")
+        response = await client.post("/raw", content=b"\xff\x00[[[")
 
-        assert answer.json() == 5
+        assert response.json() == 5
 
 
 def test_no_dependency_waits_for_a_thread(make_app: MakeApp) -> None:

@@ -62,7 +62,7 @@ class TestErrorBoundary:
         assert headers_of(start)[b"connection"] == b"close"
         assert caplog.records == []
 
-    async def test_answer_that_has_begun_is_not_followed_by_another(self) -> None:
+    async def test_response_that_has_begun_is_not_followed_by_another(self) -> None:
         failing = Failing(RuntimeError("late"), begins=True)
 
         with pytest.raises(RuntimeError, match="late"):

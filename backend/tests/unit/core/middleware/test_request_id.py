@@ -20,9 +20,9 @@ class TestIncomingId:
         assert incoming_id(http_scope((HEADER, sent))) == sent.decode()
 
     async def test_that_is_missing_is_a_random_uuid_each_time(self) -> None:
-        answers = [await run(RequestIdMiddleware(ok), http_scope()) for _ in range(3)]
+        responses = [await run(RequestIdMiddleware(ok), http_scope()) for _ in range(3)]
 
-        made = {UUID(headers_of(start)[HEADER].decode()) for start, _ in answers}
+        made = {UUID(headers_of(start)[HEADER].decode()) for start, _ in responses}
         assert len(made) == 3
         assert {one.version for one in made} == {4}
 
@@ -49,7 +49,7 @@ class TestIncomingId:
 
 
 class TestRequestId:
-    async def test_is_added_to_the_answer_beside_its_own_headers(self) -> None:
+    async def test_is_added_to_the_response_beside_its_own_headers(self) -> None:
         start, _ = await run(RequestIdMiddleware(ok), http_scope((HEADER, b"mine")))
 
         assert (b"x-own", b"yes") in start["headers"]
@@ -64,7 +64,7 @@ class TestRequestId:
 
         assert sent[0]["headers"] == [(HEADER, b"mine")]
 
-    async def test_is_added_to_an_answer_without_headers(self) -> None:
+    async def test_is_added_to_an_response_without_headers(self) -> None:
         async def bare(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 204})
 

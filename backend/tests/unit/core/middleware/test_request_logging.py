@@ -45,7 +45,7 @@ class TestSummaryLine:
 
         assert [line.client for line in lines()] == [""]
 
-    async def test_of_an_answer_that_never_began_says_499(self, lines: Lines) -> None:
+    async def test_of_an_response_that_never_began_says_499(self, lines: Lines) -> None:
         async def silent(scope: Scope, receive: Receive, send: Send) -> None: ...
 
         await run(RequestLoggingMiddleware(silent), http_scope())

@@ -18,7 +18,7 @@ class Answering:
 
 
 class TestSecurityHeaders:
-    async def test_are_added_to_those_of_the_answer(self) -> None:
+    async def test_are_added_to_those_of_the_response(self) -> None:
         start, _ = await run(SecurityHeadersMiddleware(ok), http_scope())
 
         assert headers_of(start) == {
@@ -64,7 +64,7 @@ class TestSecurityHeaders:
         assert sent[0]["headers"][0] == own
         assert headers_of(sent[0]) == {**dict(DEFAULTS), own[0]: own[1]}
 
-    async def test_are_added_to_an_answer_without_headers(self) -> None:
+    async def test_are_added_to_an_response_without_headers(self) -> None:
         sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
 
         assert headers_of(sent[0]) == dict(DEFAULTS)

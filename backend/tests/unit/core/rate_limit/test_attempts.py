@@ -209,7 +209,7 @@ class TestAgainstAModel:
     async def test_no_interval_holds_more_and_who_waits_as_told_may_try(
         self, gateway: RedisGateway, clock: Clock, monkeypatch: pytest.MonkeyPatch, seed: int
     ) -> None:
-        monkeypatch.setattr(attempts, "LOOSENESS", 2)
+        monkeypatch.setattr(attempts, "AGGREGATE_FACTOR", 2)
         dice = random.Random(seed)
         limit = dice.randint(1, 4)
         limiter, model = limiter_on(gateway, limit), Model(limit, looseness=2)

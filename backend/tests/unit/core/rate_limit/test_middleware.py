@@ -101,7 +101,7 @@ class TestScope:
 
 
 class TestAnswer:
-    async def test_admitted_answer_keeps_its_headers_and_gets_three(self) -> None:
+    async def test_admitted_response_keeps_its_headers_and_gets_three(self) -> None:
         status, headers, _ = await answered(ADMITTED)
 
         assert status == 200

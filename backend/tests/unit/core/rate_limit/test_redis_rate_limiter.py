@@ -232,8 +232,8 @@ class TestKeys:
 
 class TestTheWire:
     async def test_one_command_once_the_script_is_known(self) -> None:
-        answer = b"*4\r\n:1\r\n:4\r\n:60000\r\n$1\r\n7\r\n"
-        async with listening(saying(answer)) as redis:
+        response = b"*4\r\n:1\r\n:4\r\n:60000\r\n$1\r\n7\r\n"
+        async with listening(saying(response)) as redis:
             gateway = RedisGateway(
                 build_client(redis.url), CircuitBreaker("redis", NullTelemetry())
             )
@@ -270,7 +270,7 @@ class TestTheWire:
             b"*4\r\n:1\r\n:1\r\n:1\r\n:1\r\n",
         ],
     )
-    async def test_an_answer_of_another_shape_limits_nobody(self, line: bytes) -> None:
+    async def test_an_response_of_another_shape_limits_nobody(self, line: bytes) -> None:
         async with listening(saying(line)) as redis:
             gateway = RedisGateway(
                 build_client(redis.url), CircuitBreaker("redis", NullTelemetry())

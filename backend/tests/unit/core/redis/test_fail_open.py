@@ -10,18 +10,18 @@ from app.core.redis.gateway import RedisUnavailable
 
 class Shop:
     @fail_open(returning=None)
-    async def ask(self, answer: str | BaseException) -> str:
+    async def ask(self, response: str | BaseException) -> str:
         """What is asked."""
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        if isinstance(response, BaseException):
+            raise response
+        return response
 
 
-async def test_answer_is_passed_on() -> None:
+async def test_response_is_passed_on() -> None:
     assert await Shop().ask("yes") == "yes"
 
 
-async def test_without_redis_the_answer_is_the_declared_one() -> None:
+async def test_without_redis_the_response_is_the_declared_one() -> None:
     assert await Shop().ask(RedisUnavailable()) is None
 
 

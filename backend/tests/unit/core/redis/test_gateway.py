@@ -21,8 +21,8 @@ from app.core.redis.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
 from app.core.redis.gateway import (
     BUDGET_SECONDS,
     POOL_SIZE,
-    RedisBusy,
     RedisGateway,
+    RedisPoolExhausted,
     RedisUnavailable,
     build_client,
 )
@@ -207,13 +207,13 @@ class TestErrorReplies:
 
 class TestPing:
     async def test_forgives_no_failure_of_another_command(self) -> None:
-        async def answer_ping_alone(data: bytes, writer: asyncio.StreamWriter) -> None:
+        async def response_ping_alone(data: bytes, writer: asyncio.StreamWriter) -> None:
             if b"GET" in data:
                 writer.close()
             else:
                 await saying(b"+PONG\r\n")(data, writer)
 
-        async with listening(answer_ping_alone) as redis, gateway_to(redis.url) as gateway:
+        async with listening(response_ping_alone) as redis, gateway_to(redis.url) as gateway:
             for _ in range(OPEN_AFTER):
                 await gateway.ping()
                 await refused_after(gateway)
@@ -256,9 +256,9 @@ class TestOurOwnSlowness:
 
         async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
             crowd = (gateway.run(get) for _ in range(10 * POOL_SIZE))
-            answers = await asyncio.gather(*crowd, return_exceptions=True)
+            responses = await asyncio.gather(*crowd, return_exceptions=True)
 
-            assert {type(answer) for answer in answers} == {bytes, RedisBusy}
+            assert {type(response) for response in responses} == {bytes, RedisPoolExhausted}
             assert gateway.breaker.state is State.CLOSED
             assert await gateway.run(get) == b"OK"
 
@@ -369,29 +369,29 @@ class TestConnectionsThatDie:
                     await gateway.run(get)
                 return await asyncio.gather(*(gateway.run(get) for _ in range(2 * OPEN_AFTER)))
 
-        answers = pytest.importorskip(loop).run(scenario())
+        responses = pytest.importorskip(loop).run(scenario())
 
-        assert answers == [b"OK"] * (2 * OPEN_AFTER)
+        assert responses == [b"OK"] * (2 * OPEN_AFTER)
 
     async def test_in_silence_cost_one_budget_for_all_of_them(self) -> None:
         silent: set[asyncio.StreamWriter] = set()
 
-        async def answer(data: bytes, writer: asyncio.StreamWriter) -> None:
+        async def response(data: bytes, writer: asyncio.StreamWriter) -> None:
             if writer not in silent:
                 seen.add(writer)
                 await saying(b"+OK\r\n")(data, writer)
 
         seen: set[asyncio.StreamWriter] = set()
-        async with listening(answer) as redis, gateway_to(redis.url) as gateway:
+        async with listening(response) as redis, gateway_to(redis.url) as gateway:
             await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
             silent |= seen  # as behind a firewall that has forgotten them
 
             assert await refused_after(gateway) < AT_ONCE_SECONDS
-            answers = await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
+            responses = await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
 
-        assert answers == [b"OK"] * OPEN_AFTER
+        assert responses == [b"OK"] * OPEN_AFTER
 
-    async def test_answer_that_cannot_be_read_takes_its_connection_along(self) -> None:
+    async def test_response_that_cannot_be_read_takes_its_connection_along(self) -> None:
         async def misread(client: Redis) -> None:
             await client.get("test:key")
             raise InvalidResponse("of another shape")
@@ -488,7 +488,7 @@ async def crossed(gateway: RedisGateway, number: int, count: int) -> int:
 
 class TestCancellation:
     @pytest.mark.slow
-    async def test_no_answer_reaches_another_command(self) -> None:
+    async def test_no_response_reaches_another_command(self) -> None:
         async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
             wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(30)))
 
@@ -496,7 +496,7 @@ class TestCancellation:
             assert gateway.breaker.state is State.CLOSED
 
     @pytest.mark.skipif(not GIVEN_REDIS_URL, reason="REDIS_URL is not set")
-    async def test_no_answer_of_a_real_redis_reaches_another_command(
+    async def test_no_response_of_a_real_redis_reaches_another_command(
         self, connect_redis: ConnectRedis
     ) -> None:
         gateway = RedisGateway(connect_redis(), CircuitBreaker("redis", NullTelemetry()))

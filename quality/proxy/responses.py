@@ -2,7 +2,7 @@
 
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.core.config import Settings
-from quality.testkit.client import Answer, Connection, Headers, message
+from quality.testkit.client import Connection, Headers, Response, message
 from quality.testkit.report import Report
 from quality.testkit.server import HOST, Server
 
@@ -59,7 +59,7 @@ REFUSED = {
 }
 
 
-async def exchange(port: int, raw: bytes, source: str | None = None) -> Answer:
+async def exchange(port: int, raw: bytes, source: str | None = None) -> Response:
     """The answer to exactly these bytes on a fresh connection."""
     connection = Connection(port, source=source)
     try:
@@ -68,33 +68,33 @@ async def exchange(port: int, raw: bytes, source: str | None = None) -> Answer:
         connection.close()
 
 
-async def get(port: int, target: str, headers: Headers = (), source: str | None = None) -> Answer:
+async def get(port: int, target: str, headers: Headers = (), source: str | None = None) -> Response:
     return await exchange(port, message("GET", target, headers), source)
 
 
-def said(answer: Answer) -> str:
+def said(response: Response) -> str:
     """Status and code of an error, or what is wrong with its envelope."""
     try:
-        error = answer.json()["error"]
+        error = response.json()["error"]
     except (ValueError, KeyError, TypeError):
-        return f"{answer.status} without envelope: {answer.body[:60]!r}"
-    if error["request_id"] != answer.header("x-request-id"):
-        return f"{answer.status} with two ids"
-    return f"{answer.status} {error['code']}"
+        return f"{response.status} without envelope: {response.body[:60]!r}"
+    if error["request_id"] != response.header("x-request-id"):
+        return f"{response.status} with two ids"
+    return f"{response.status} {error['code']}"
 
 
 async def what_passes(report: Report, port: int) -> None:
     """A request with its id, and the largest body that the application takes."""
-    answer = await get(port, "/health", [("X-Request-ID", CLIENT_ID)])
-    report.exactly("a request", 200, answer.status)
-    report.exactly("its id comes back", CLIENT_ID, answer.header("x-request-id"))
-    answer = await get(port, "/nothing", [("X-Request-ID", 'a","level":"fatal')])
-    report.exactly("an id that could forge a log is replaced", "404 not_found", said(answer))
+    response = await get(port, "/health", [("X-Request-ID", CLIENT_ID)])
+    report.exactly("a request", 200, response.status)
+    report.exactly("its id comes back", CLIENT_ID, response.header("x-request-id"))
+    response = await get(port, "/nothing", [("X-Request-ID", 'a","level":"fatal')])
+    report.exactly("an id that could forge a log is replaced", "404 not_found", said(response))
     largest = b'"' + b"a" * (CREDENTIALS_MAX_BYTES - 2) + b'"'
-    answer = await exchange(port, message("POST", "/users", [JSON], largest))
-    report.exactly("the largest body is read", "422 validation_error", said(answer))
-    answer = await exchange(port, GET + b"X-A: a\x01b\r\n\r\n")
-    known = answer.header("x-request-id") is not None
+    response = await exchange(port, message("POST", "/users", [JSON], largest))
+    report.exactly("the largest body is read", "422 validation_error", said(response))
+    response = await exchange(port, GET + b"X-A: a\x01b\r\n\r\n")
+    known = response.header("x-request-id") is not None
     report.exactly("what uvicorn's parser answers has an id", True, known)
 
 
