@@ -13,7 +13,7 @@ RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && exec "$$py"
 DEV = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py dev) && "$$py"
 AUDIT = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py audit) && "$$py"
 ALEMBIC = -m alembic -c backend/alembic.ini
-CODE = $(wildcard backend scripts quality)
+CODE = backend scripts
 
 export PYTHONPATH := backend
 

@@ -6,18 +6,11 @@ difference and commit it: nothing of the product is touched.
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE = ("quality", ".github/workflows/quality.yml", "requirements/quality.txt")
-IN_PART = (
-    "Makefile",
-    "pyproject.toml",
-    ".pre-commit-config.yaml",
-    ".ci/run",
-    "*.md",
-    "backend/**/*.md",
-)
 MARKED = re.compile(r"^[^\n]*>>> quality\b.*?<<< quality\b[^\n]*\n", re.DOTALL | re.MULTILINE)
 
 
@@ -26,12 +19,13 @@ def main() -> None:
         path = ROOT / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         print(f"removed {name}")
-    for path in sorted(path for pattern in IN_PART for path in ROOT.glob(pattern)):
-        text = path.read_text(encoding="utf-8")
-        left = MARKED.sub("", text)
-        if left != text:
-            path.write_text(left, encoding="utf-8", newline="\n")
-            print(f"changed {path.relative_to(ROOT).as_posix()}")
+    marked = ["git", "-C", str(ROOT), "grep", "--name-only", ">>> quality"]
+    found = subprocess.run(marked, check=False, capture_output=True, text=True).stdout
+    for name in found.splitlines():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        left = re.sub(r"\n{3,}", "\n\n", MARKED.sub("", text)).rstrip("\n") + "\n"
+        (ROOT / name).write_text(left, encoding="utf-8", newline="\n")
+        print(f"changed {name}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # Included by the Makefile while this folder is there. Its tools come from the dependency group "quality".
 
+CODE += quality
 QUALITY = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && "$$py"
 
 .PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser

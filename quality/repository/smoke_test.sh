@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Performs the walk of the README in a fresh clone: `make run`, then every command of "Use it", each answer held against
-# the text behind its #>. PORT=8001 takes another port.
+# The smoke test: `make run`, then every command of the README's "Use it"; each response must contain the text behind its
+# #>. PORT=8001 takes another port.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 PORT=${PORT:-8000}
 log=$(mktemp)
@@ -26,19 +26,19 @@ checked=0
 while IFS= read -r line; do
   case $line in
     '#> '*)
-      if [[ $(cat "$log.answer") != *"${line#\#> }"* ]]; then
-        printf 'expected: %s\ngot: %s\n' "${line#\#> }" "$(cat "$log.answer")" >&2
+      if [[ $(cat "$log.response") != *"${line#\#> }"* ]]; then
+        printf 'expected: %s\ngot: %s\n' "${line#\#> }" "$(cat "$log.response")" >&2
         exit 1
       fi
       checked=$((checked + 1))
       ;;
     *)
       printf '$ %s\n' "$line"
-      eval "$line" >"$log.answer"
+      eval "$line" >"$log.response"
       ;;
   esac
-done < <(sed -n '/<!-- walk -->/,/<!-- end of walk -->/p' README.md | grep -v -e '^```' -e '^<!--' | sed "s/:8000/:$PORT/g")
-rm -f "$log.answer"
+done < <(sed -n '/<!-- smoke test -->/,/<!-- end of smoke test -->/p' README.md | grep -v -e '^```' -e '^<!--' | sed "s/:8000/:$PORT/g")
+rm -f "$log.response"
 
-[ "$checked" -ge 7 ] || { echo "the README lost its walk: $checked answers checked" >&2; exit 1; }
-echo "The walk is complete: $checked answers are as the README says."
+[ "$checked" -ge 7 ] || { echo "the README lost its smoke test: $checked responses checked" >&2; exit 1; }
+echo "$checked responses are as the README says."

@@ -49,7 +49,7 @@ class Checkout:
         )
 
     def run(self, **variables: str) -> tuple[int, str, str]:
-        """Code, answer and complaints."""
+        """Exit code, output and complaints."""
         process = self.start(**variables)
         said, complained = process.communicate(timeout=PATIENCE_SECONDS)
         return process.returncode, said.strip(), complained
@@ -92,22 +92,13 @@ def test_three_at_once_on_a_fresh_clone_all_succeed(checkout: Checkout) -> None:
 
 
 class TestOwnEnvironment:
-    def test_that_has_no_pip_is_made_anew(self, checkout: Checkout) -> None:
+    def test_that_has_no_pip_is_made_again(self, checkout: Checkout) -> None:
         """Its first start was killed, or another tool has made it."""
         make_venv(checkout.venv, "--without-pip")
 
         assert checkout.works()
 
-    @pytest.mark.skipif(os.name == "nt", reason="no links to an interpreter there")
-    def test_whose_interpreter_is_gone_is_made_anew(self, checkout: Checkout) -> None:
-        assert checkout.works()
-        for link in (checkout.venv / "bin").glob("python*"):
-            link.unlink()
-        (checkout.venv / "bin" / "python").symlink_to("/no/such/python3")
-
-        assert checkout.works()
-
-    def test_of_a_renamed_checkout_is_made_anew(self, checkout: Checkout) -> None:
+    def test_of_a_renamed_checkout_is_made_again(self, checkout: Checkout) -> None:
         assert checkout.works()
         checkout.root = checkout.root.rename(checkout.root.with_name("renamed"))
 
@@ -116,16 +107,6 @@ class TestOwnEnvironment:
         assert code == 0
         assert "Making a virtual environment" in complained
         assert python == (checkout.venv / PYTHON).as_posix()
-
-    def test_of_another_python_is_made_anew(self, checkout: Checkout) -> None:
-        assert checkout.works()
-        stamp = checkout.venv / "installed-base"
-        tag = sys.implementation.cache_tag
-        stamp.write_text(stamp.read_text().replace(tag, "cpython-310"))
-
-        _, _, complained = checkout.run()
-
-        assert "Making a virtual environment" in complained
 
     def test_that_is_whole_is_left_alone(self, checkout: Checkout) -> None:
         assert checkout.works()

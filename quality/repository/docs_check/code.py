@@ -8,7 +8,7 @@ from quality.repository.docs_check.documents import ROOT, Document
 from quality.repository.docs_check.files import PATH, made
 
 VARIABLE = re.compile(r"\b([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)\b")
-MODULE = re.compile(r"\b((?:app|tests|scripts)(?:\.[A-Za-z_]\w*)+)")
+MODULE = re.compile(r"(?<![\w/])((?:app|tests|scripts|quality)(?:\.[A-Za-z_]\w*)+)")
 TEST = re.compile(r"([\w/]+\.py)::(\S+)")
 NAME = re.compile(r"@?(?:[A-Za-z]\w*\.)*([A-Za-z]\w*)(?:\(.*\))?")
 LOOKS_LIKE_CODE = re.compile(r"[a-z]\w*_\w+|[A-Z]+[a-z]\w*[A-Z]\w*|[A-Z][A-Z0-9]*_[A-Z0-9_]+")

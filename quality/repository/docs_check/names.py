@@ -97,18 +97,6 @@ LOOKS: dict[str, Callable[[Document], Iterator[str]]] = {
 }
 
 
-def undocumented() -> list[str]:
-    """Settings and make targets that no document names."""
-    spans = "\n".join(span for document in repository.documents() for span in document.spans)
-    commands = "\n".join(line for document in repository.documents() for line in document.commands)
-    named = set(re.findall(r"\w+", spans))
-    made_ = {goal for line in f"{spans}\n{commands}".splitlines() for goal in goals(line)}
-    return [
-        *(f"no document names the setting {name}" for name in repository.settings() - named),
-        *(f"no document names make {name}" for name in repository.targets() - made_ - {"help"}),
-    ]
-
-
 def stale() -> list[str]:
     """Exceptions that nothing needs any more."""
     said = "\n".join(document.text for document in repository.documents())

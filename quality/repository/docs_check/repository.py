@@ -11,7 +11,8 @@ from app.core.app_factory import create_app
 from app.core.config import Settings
 from quality.repository.docs_check.documents import ROOT, Document, read
 
-DOCUMENTS = (".md", "llms.txt")
+DOCUMENTS = (".md",)
+MAKEFILES = ("Makefile", "quality/quality.mk")
 
 
 def git(*arguments: str) -> str:
@@ -54,13 +55,8 @@ def documents() -> tuple[Document, ...]:
 
 @cache
 def targets() -> frozenset[str]:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return frozenset(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
-
-
-@cache
-def settings() -> frozenset[str]:
-    return frozenset(name.upper() for name in Settings.model_fields)
+    text = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in MAKEFILES)
+    return frozenset(re.findall(r"^([a-z][\w-]*):", text, re.MULTILINE))
 
 
 @cache
@@ -94,7 +90,7 @@ def words() -> frozenset[str]:
 @cache
 def source(module: str) -> str | None:
     """The code of ``app.core.config``, or of the ``__init__`` of a package; ``None`` if there is neither."""
-    folder = "" if module.partition(".")[0] == "scripts" else "backend/"
+    folder = "" if module.partition(".")[0] in {"scripts", "quality"} else "backend/"
     stem = folder + module.replace(".", "/")
     for name in (f"{stem}.py", f"{stem}/__init__.py"):
         if name in files():
