@@ -3,12 +3,13 @@
 .DEFAULT_GOAL := help
 SHELL := sh
 
-# The first Python that is new enough; PYTHON=... names another.
-PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11 py; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+# The first Python that is new enough, looked for once; PYTHON=... names another.
+ifeq ($(origin PYTHON),undefined)
+PYTHON = $(eval PYTHON := $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11 py; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done))$(PYTHON)
+endif
 # The Python of the active virtual environment, else of .venv, with what the target needs installed.
-NEEDS_PYTHON = $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	|| { echo "Python 3.11 or newer is needed: none was found on the PATH (or PYTHON= names another)." >&2; exit 1; };
+NEEDS_PYTHON = $(if $(PYTHON),,echo "Python 3.11 or newer is needed: none was found on the PATH." >&2; exit 1;)
 RUN = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py run) && exec "$$py"
 DEV = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py dev) && "$$py"
 AUDIT = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py audit) && "$$py"
@@ -30,17 +31,18 @@ run: ## Serve on http://127.0.0.1:8000 with reload (PORT=8001 for another port)
 test: ## Run the tests, on every core (args="-k login" for some of them, args="-n 0" in one process)
 	@$(DEV) -m pytest -n auto -m "not slow" $(args)
 
-test-all: ## Run those too that start processes or wait for real time-outs
+test-all: ## Run the tests too that start processes or wait for real time-outs
 	@$(DEV) -m pytest -n auto $(args)
 
-test-lowest: ## Run the tests on the oldest versions that pyproject.toml allows (makes .venv-lowest)
+# The tests on the oldest versions that pyproject.toml allows, in .venv-lowest.
+test-lowest:
 	@$(AUDIT) scripts/lowest.py $(args)
 
 lint: ## Check format, imports, types and layers; changes nothing
 	@$(DEV) -m black --check $(CODE) && "$$py" -m isort --check-only $(CODE) \
 		&& "$$py" -m ruff check --quiet $(CODE) && "$$py" -m mypy && "$${py%/*}/lint-imports" --no-cache
 
-fmt: ## Format the code and mend what can be mended
+fmt: ## Format the code and fix what can be fixed
 	@$(DEV) -m ruff check --fix --quiet $(CODE); "$$py" -m isort --quiet $(CODE) && "$$py" -m black --quiet $(CODE)
 
 precommit: ## Run every pre-commit hook on every file
@@ -75,21 +77,22 @@ down: ## Stop them
 logs: ## Follow their logs
 	docker compose logs --follow
 
-check: ## Judge the configuration as production would
+check: ## Check the configuration as production would
 	@$(RUN) -m app.cli check
 
-verify: ## Ask a running deployment for what clients rely on (URL=https://api.example.com, args="--docs off")
+verify: ## Check a running deployment for what clients rely on (URL=https://api.example.com, args="--docs off")
 	@$(RUN) scripts/verify.py "$(URL)" $(args)
 
-export-logs: ## Choose records of a log, as JSON lines or CSV (args="app.log --status 5xx --csv", args=--help)
+export-logs: ## Select records of a log, as JSON lines or CSV (args="app.log --status 5xx --csv", args=--help)
 	@$(RUN) scripts/export_logs.py $(args)
 
 # One lock after the other: they may hold different versions of a package.
-audit: ## Ask whether a locked package has a known hole (needs the internet)
+audit: ## Look for known vulnerabilities in locked packages (needs the internet)
 	@$(AUDIT) -c pass && for lock in requirements/*.txt; do echo "$$lock"; "$$py" -m pip_audit --strict \
 		--require-hashes --disable-pip --progress-spinner off -r "$$lock" || failed=1; done; exit $${failed:-0}
 
-sbom: ## Write sbom.cdx.json: what the application is made of (CycloneDX)
+# sbom.cdx.json: what the application is made of, as CycloneDX.
+sbom:
 	@$(AUDIT) -W ignore -m cyclonedx_py requirements requirements/base.txt --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --output-file sbom.cdx.json
 

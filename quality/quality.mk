@@ -19,7 +19,7 @@ eject-quality: ## Remove the drawer: its folder, workflow, dependencies, lock an
 quality-lint: ## Check types in the drawer
 	@$(QUALITY) -m mypy quality
 
-quality-test: ## Run the tests of the drawer: hostile input, and what is said of files (args="-k login")
+quality-test: ## Run the tests of the drawer: hostile input, and what files say (args="-k login")
 	@$(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && cd quality && "$$py" -m pytest -n auto -m "not slow" $(args)
 
 lint-repo: ## Check workflows, Dockerfile, Compose file and shell scripts, and look for secrets in all of git
@@ -31,7 +31,7 @@ docs-check: ## Look up every name in the documents, run their commands on a fres
 attack: ## Attack a running server over its socket (args=--quick, args="--only A-07 A-51")
 	@$(QUALITY) -m quality.adversarial $(args)
 
-fuzz: ## Look for the request that nobody has thought of (args=--quick, args="--seed 7 --case 1234")
+fuzz: ## Generate valid and mutated requests (args=--quick, args="--seed 7 --case 1234")
 	@$(QUALITY) -m quality.fuzz $(args)
 
 proxy-profile: ## Attack the application behind the shipped nginx, slow clients first of all (args=--quick)
@@ -40,13 +40,13 @@ proxy-profile: ## Attack the application behind the shipped nginx, slow clients 
 chaos: ## Break Redis, PostgreSQL and more and measure what clients notice (args=--quick, args="--only redis postgres")
 	@$(QUALITY) -m quality.resilience $(args)
 
-leaks: ## Send 200,000 good and bad requests and look whether the process holds more than before (args=--quick)
+leaks: ## Send 200,000 good and bad requests and compare memory before and after (args=--quick)
 	@$(QUALITY) -m quality.resilience --only leaks $(args)
 
-bench: ## Measure the template against the least that does the same work (args=--quick)
+bench: ## Compare throughput with the least code that does the same (args=--quick)
 	@$(QUALITY) -m quality.benchmarks $(args)
 
-mutants: ## Change the code in one place at a time and look whether a test notices (args="auth/jwt.py")
+mutants: ## Mutation testing: whether a test notices a change of the code (args="auth/jwt.py")
 	@$(QUALITY) -m quality.mutation $(args)
 
 browser: ## Log in on /docs in a real Chromium and call the API (args="--picture backend/docs/images/docs.png" for the README)

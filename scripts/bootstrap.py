@@ -6,9 +6,9 @@
     python3 scripts/bootstrap.py NAME   what dev installs, and more: requirements/NAME.txt
 
 Uses the virtual environment that is active, if one is, and otherwise makes .venv. The audit tools always get
-.venv-audit: what they need must not bend what they judge. Standard library only.
+.venv-audit: what they need must not change what they check. Standard library only.
 
-An environment of our own is made anew unless it is known to be whole: its stamp names this folder, the version of
+An environment of our own is made again unless it is known to be whole: its stamp names this folder, the version of
 Python and the lock. An active one is added to and never emptied.
 """
 
@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
+if sys.version_info < (3, 11):  # noqa: UP036  PYTHON=... may name any
+    sys.exit("Python 3.11 or newer is needed.")
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -75,7 +77,7 @@ def main() -> None:
     environment = choose(lock)
     if not is_ready(environment, lock):
         with alone(environment):
-            if not is_ready(environment, lock):  # who held the lock may have done it all
+            if not is_ready(environment, lock):  # its last owner may have done it all
                 prepare(environment)
                 install(environment, lock)
     print(environment.python.as_posix())
@@ -118,7 +120,7 @@ def made_for(found: Description) -> str:
 
 
 def prepare(environment: Environment) -> None:
-    """Make the environment, or make it anew, unless packages can be added to what is there."""
+    """Make the environment, or make it again, unless packages can be added to what is there."""
     found = describe(environment.python)
     if environment.is_active and found is not None:
         if not found.has_pip:
@@ -147,7 +149,8 @@ def is_known(environment: Environment, found: Description) -> bool:
 def install(environment: Environment, lock: Path) -> None:
     """Install exactly what is locked, and make the sources importable as an editable install would.
 
-    No stamp is there meanwhile, so that what is killed here is made anew. Who is offline keeps what he had.
+    No stamp is there meanwhile, so that an environment whose installation was killed is made again.
+    An installation that fails, offline for example, leaves the environment as it was.
     """
     say("Installing the locked packages, once")
     stamps = [environment.stamp(each) for each in LOCKS.values()]
@@ -241,7 +244,7 @@ def output(python: Path, code: str) -> str:
 
 
 def call(command: list[str], complaint: str) -> None:
-    """Run a command whose output goes to standard error: standard output is for the answer."""
+    """Run a command whose output goes to standard error: standard output is for the path."""
     if subprocess.run(command, stdout=sys.stderr, close_fds=False, check=False).returncode != 0:
         sys.exit(complaint)
 

@@ -47,13 +47,13 @@ ROWS = pytest.mark.parametrize("row", MATRIX, ids=lambda row: str(row.route))
 
 # A resource with rows that change and delete: accounts, for admins.
 ACCOUNTS = Resource(
-    routes="""
+    routes=f"""
         method  path                    operation  sends   anonymous  self  other  admin  deactivated  expired  demoted  returns
-        PATCH   /accounts/{account_id}  -          change  401        403   403    200    401          401      403      UserPublic
-        DELETE  /accounts/{account_id}  -          -       401        403   403    204    401          401      403      -
+        PATCH   /accounts/{{account_id}}  -          change  401        403   403    200    401          401      403      UserPublic
+        DELETE  /accounts/{{account_id}}  -          -       401        403   403    204    401          401      403      -
 
         returns     fields
-        UserPublic  id email is_active is_superuser created_at updated_at
+        UserPublic  {" ".join(READ_USER.fields or ())}
     """,
     sends={"change": lambda: {"is_active": False}},
     things={"account_id": lambda owner: User(email=f"of.{owner.email}", hashed_password="-")},
