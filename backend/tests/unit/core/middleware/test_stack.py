@@ -37,9 +37,7 @@ START_AND_BODY = ["http.response.start", "http.response.body"]
 
 class TestMiddlewareStack:
     def test_names_the_layers_from_the_outside_in(self) -> None:
-        layers: list[object] = [layer.cls for layer in stack(EVERYTHING)]
-
-        assert layers == [
+        ours: list[object] = [
             RequestIdMiddleware,
             SecurityHeadersMiddleware,
             ConcurrencyLimitMiddleware,
@@ -50,6 +48,8 @@ class TestMiddlewareStack:
             RequestGuardMiddleware,
             BodyLimitMiddleware,
         ]
+
+        assert [layer.cls for layer in stack(EVERYTHING) if layer.cls in ours] == ours
 
     @pytest.mark.parametrize("app_env", ["local", "test"])
     def test_is_the_same_in_every_environment(self, app_env: str) -> None:
