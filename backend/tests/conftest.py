@@ -23,6 +23,8 @@ TESTS = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The folder is the marker: tests/unit and tests/integration."""
     for item in items:
+        if TESTS not in item.path.parents:
+            continue
         kind = item.path.relative_to(TESTS).parts[0]
         if kind in {"unit", "integration"}:
             item.add_marker(kind)

@@ -1,12 +1,14 @@
-"""``make mutants``: what it changes, and that no module which it should change is left out."""
+"""``make mutants``: what it changes, and which tests it runs."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from app.core.config import PROJECT_ROOT
-from quality.mutation.changes import mutants_of
-from quality.mutation.targets import APP, modules
+from quality.mutation.operators import mutants_of
+from quality.mutation.runner import files_of
+from quality.mutation.selection import APP, Selection, modules
 
 SOURCE = '''"""A module."""
 
@@ -66,28 +68,43 @@ class TestChanges:
         assert len(changed) == len(set(changed)) > 5
 
 
-class TestTargets:
+class TestSelection:
     @pytest.fixture(autouse=True)
     def at_the_root(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(PROJECT_ROOT)
 
-    def test_have_tests_that_exist(self) -> None:
-        for path, tests in modules([]).items():
-            assert path.is_file()
-            assert [test for test in tests if not Path(test).is_file()] == []
+    def test_default_modules_exist(self) -> None:
+        assert {APP / "auth" / "jwt.py", APP / "core" / "errors.py"} < {*modules([])}
 
-    def test_can_be_chosen_by_module_and_by_folder(self) -> None:
-        assert [*modules(["auth/jwt.py"])] == [APP / "auth" / "jwt.py"]
-        assert {path.parent for path in modules(["auth"])} == {APP / "auth"}
+    def test_modules_can_be_chosen_by_file_and_by_folder(self) -> None:
+        assert modules(["auth/jwt.py"]) == [APP / "auth" / "jwt.py"]
+        assert {path.parent for path in modules(["db"])} == {APP / "db"}
 
-    def test_that_do_not_exist_are_refused(self) -> None:
+    def test_unknown_module_is_refused(self) -> None:
         with pytest.raises(LookupError, match="no such module here: nowhere"):
             modules(["nowhere"])
 
-    def test_without_a_row_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / APP / "auth").mkdir(parents=True)
-        (tmp_path / APP / "auth" / "new.py").write_text("LIMIT = 1")
-        monkeypatch.chdir(tmp_path)
+    def test_tests_of_a_line_are_those_that_execute_it(self) -> None:
+        path = Path("module.py")
+        selection = Selection({path: {1: set(), 5: {"a"}, 6: {"a", "b"}}}, {"a": 1, "b": 1, "c": 1})
 
-        with pytest.raises(LookupError, match=r"no tests answer for auth/new\.py"):
-            modules([])
+        assert selection.tests_of(path, 5) == {"a"}
+        assert selection.tests_of(path, 7) == {"a", "b"}, "of the statement that the line continues"
+        assert selection.tests_of(path, 1) == {
+            "a",
+            "b",
+        }, "of the module, because imports have no test"
+        assert selection.tests_of(Path("constants.py"), 1) == {"a", "b", "c"}
+
+    def test_files_that_noticed_most_come_first_and_then_the_cheap_ones(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "module.py"
+        path.write_text("LIMIT = 1\n")
+        tests = {"slow.py::a": 9.0, "cheap.py::a": 0.1, "known.py::b": 2.0, "known.py::a": 1.0}
+        selection = Selection({path: {1: {*tests}}}, tests)
+
+        files = files_of(mutants_of(path)[0], selection, Counter({"known.py": 1}))
+
+        assert [file.path for file in files] == ["known.py", "cheap.py", "slow.py"]
+        assert files[0].tests == ["known.py::a", "known.py::b"]
