@@ -25,7 +25,7 @@ RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv ba
 
 FROM python:3.13-slim
 
-# Nobody's X-Forwarded-For is believed until FORWARDED_ALLOW_IPS names a proxy: unset, uvicorn would believe 127.0.0.1.
+# No X-Forwarded-For is trusted until FORWARDED_ALLOW_IPS names a proxy: unset, uvicorn would trust 127.0.0.1.
 # One heap for all threads, of which the interpreter lets one run at a time: several take 5 MiB more, and grow for longer.
 ENV MALLOC_ARENA_MAX=1 \
     PATH=/opt/venv/bin:$PATH \
@@ -34,7 +34,7 @@ ENV MALLOC_ARENA_MAX=1 \
     APP_ENV=production \
     FORWARDED_ALLOW_IPS=
 # The base image leaves the standard library without bytecode. An unprivileged process could never keep what it
-# compiles, and would compile it anew at every start and every health check.
+# compiles, and would compile it again at every start and every health check.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x site-packages \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && groupadd --gid 10001 app \

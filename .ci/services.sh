@@ -1,4 +1,4 @@
-# Sourced by .ci/run: PostgreSQL (15 or newer) and Redis on loopback, started here when they do not answer.
+# Sourced by .ci/run: PostgreSQL (15 or newer) and Redis on loopback, started here when they do not respond.
 # Sets POSTGRES_URL and REDIS_URL. Fails where one of them cannot be had; nothing is skipped.
 # shellcheck shell=bash
 
@@ -15,7 +15,7 @@ install_package() {
 # shellcheck disable=SC2012  # Debian names these folders, with numbers
 pg_bin() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -n | tail -n 1; }
 
-# The version of the server behind a URL, 0 if it does not answer.
+# The version of the server behind a URL, 0 if it does not respond.
 pg_version() { psql -XAtq "$1" -c 'SHOW server_version_num' 2>/dev/null || echo 0; }
 
 start_postgres() {

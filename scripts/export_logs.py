@@ -34,7 +34,7 @@ Question = Callable[[Record], bool]
 
 @dataclass
 class Selection:
-    """The records that every question is answered with yes for; ``skipped`` counts the lines that are no record."""
+    """The records that match every filter; ``skipped`` counts the lines that are no record."""
 
     questions: list[Question]
     skipped: int = 0

@@ -48,7 +48,7 @@ class Broken(Exception):
 
 
 class NoRedirect(HTTPRedirectHandler):
-    """A redirect is an answer like another, and not the one that was promised."""
+    """A redirect is a response like any other, and not the promised one."""
 
     def redirect_request(self, *_: object) -> None:
         return None
@@ -59,7 +59,7 @@ Promise = Callable[[Get], str | None]
 
 
 def get(url: str, path: str, **headers: str) -> Response:
-    """Raises ``Broken`` where nobody answers."""
+    """Raises ``Broken`` without a response."""
     opener = build_opener(NoRedirect())
     address = url.rstrip("/") + path
     request = Request(address, headers=headers)  # noqa: S310  main lets http and https through
@@ -70,7 +70,7 @@ def get(url: str, path: str, **headers: str) -> Response:
         with error:
             return Response(error.code, error.headers, error.read(MAX_BODY_BYTES))
     except (URLError, OSError, HTTPException) as error:
-        raise Broken(f"no answer: {getattr(error, 'reason', None) or error!r}") from None
+        raise Broken(f"no response: {getattr(error, 'reason', None) or error!r}") from None
 
 
 def health(get: Get) -> None:

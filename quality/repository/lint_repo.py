@@ -1,4 +1,4 @@
-"""Judges what the Python tools do not read: workflows, Dockerfile, Compose file, shell scripts; and looks for secrets.
+"""Checks what the Python tools do not read: workflows, Dockerfile, Compose file, shell scripts; and looks for secrets.
 
     make lint-repo     everything, the whole history of git included
     python -m quality.repository.lint_repo --secrets FILE ...  these files alone, for the pre-commit hook

@@ -1,7 +1,7 @@
 """What the application does not contain: no interpreter, no deserialiser, no client for other hosts, no home-made crypto,
 and no durations by a clock that may step.
 
-Whoever needs one of these changes the list here, and then the rows of quality/docs/ASVS.md that rely on it.
+A new one needs a change of the list here, and of the rows of quality/docs/ASVS.md that rely on it.
 """
 
 import ast

@@ -58,7 +58,7 @@ def perform(block: Block, folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the commands of the page name .venv/bin/python")
 def test_every_recipe_works_as_pasted(tmp_path: Path) -> None:
-    """With the fast half of make lint; the types are left to whoever adds something."""
+    """With the fast half of make lint; the types are not checked here."""
     folder = Path(shutil.copytree(PROJECT_ROOT, tmp_path / "fork", ignore=LEFT_BEHIND))
 
     chosen = [tests for block in PAGE.blocks for tests in perform(block, folder)]

@@ -131,7 +131,7 @@ def test_nobody_there_is_a_failure_of_everything(capsys: pytest.CaptureFixture[s
     found = failures(capsys.readouterr().out)
     assert code == 1
     assert len(found) == len(NAMES)
-    assert all("no answer: " in line for line in found)
+    assert all("no response: " in line for line in found)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "api.example.com", "https://"])

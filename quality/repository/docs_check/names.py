@@ -51,7 +51,7 @@ def routes(document: Document) -> Iterator[str]:
 
 
 def is_served(method: str | None, path: str) -> bool:
-    """Whether a route answers ``path``, or begins with it; ``{x}``, ``$X`` and ``*`` stand for anything."""
+    """Whether a route serves ``path``, or begins with it; ``{x}``, ``$X`` and ``*`` stand for anything."""
     wanted = [piece for piece in path.split("/") if piece]
     for known_method, known in repository.routes():
         pieces = [piece for piece in known.split("/") if piece]

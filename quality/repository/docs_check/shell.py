@@ -67,7 +67,7 @@ class Shell:
         self.run(f"bash -n <<'END_OF_BLOCK'\n{code}\nEND_OF_BLOCK")
 
     def serve(self, command: str) -> None:
-        """Start what serves until it is stopped, wait for its first answer, and stop it."""
+        """Start what serves until it is stopped, wait for its first response, and stop it."""
         with TemporaryFile() as output, self.started(command, output) as process:
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not self.responses():
