@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE = ("quality", ".github/workflows/quality.yml", "requirements/quality.txt")
-MARKED = re.compile(r"^[^\n]*>>> quality\b.*?<<< quality\b[^\n]*\n", re.DOTALL | re.MULTILINE)
+MARKED = re.compile(r"^[^\n]*>>> quality\b.*?<<< quality\b[^\n]*\n(\n?)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> None:
@@ -22,10 +22,14 @@ def main() -> None:
     marked = ["git", "-C", str(ROOT), "grep", "--name-only", ">>> quality"]
     found = subprocess.run(marked, check=False, capture_output=True, text=True).stdout
     for name in found.splitlines():
-        text = (ROOT / name).read_text(encoding="utf-8")
-        left = re.sub(r"\n{3,}", "\n\n", MARKED.sub("", text)).rstrip("\n") + "\n"
-        (ROOT / name).write_text(left, encoding="utf-8", newline="\n")
+        text = MARKED.sub(blank_between, (ROOT / name).read_text(encoding="utf-8"))
+        (ROOT / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
         print(f"changed {name}")
+
+
+def blank_between(region: re.Match[str]) -> str:
+    """The blank line behind a region, unless one stands in front of it."""
+    return "" if region.string[: region.start()].endswith("\n\n") else region[1]
 
 
 if __name__ == "__main__":

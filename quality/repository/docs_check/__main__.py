@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from quality.repository import sizes
 from quality.repository.docs_check import names, recipe, repository
 from quality.repository.docs_check.documents import ROOT, Block, Document
 from quality.repository.docs_check.shell import DOCKER, SERVICES, Failure, Shell
@@ -49,6 +50,10 @@ def main() -> int:
         *(sentence for document in repository.documents() for sentence in names.unknown(document)),
         *(f"nothing needs the exception {name}" for name in names.stale()),
     ]
+    measured = sizes.measure()
+    sizes.show(measured)
+    if measured["documents"] > sizes.MOST_DOCUMENTS:
+        found.append("the product documents are too long")
     print("\n".join(found) or f"ok    every name in {len(repository.documents())} documents exists")
     given = {name: os.environ.get(name, "") for name in ("DATABASE_URL", "REDIS_URL")}
     with tempfile.TemporaryDirectory() as folder:
