@@ -13,7 +13,10 @@ from coverage import CoverageData
 from quality.mutation.processes import fork, run, silence
 
 APP = Path("backend/app")
-STAGES = (("backend/tests/unit",), ("backend/tests/integration", "quality/adversarial"))
+STAGES = (
+    ("backend/tests/unit",),
+    ("backend/tests/integration", "quality/adversarial", "quality/resilience"),
+)
 DEFAULT = ("auth", "core/middleware", "core/errors.py", "core/exception_handlers.py")
 RECORDED = Path("recorded")
 SETTINGS = Path("coverage.ini")

@@ -2,24 +2,19 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import date
-from decimal import Decimal
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient, Response
-from pydantic import Field, TypeAdapter
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.app_factory import create_app
-from app.core.http.fields import CanonicalUuid, UtcDatetime
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
 from app.models.user import User
@@ -157,11 +152,6 @@ def is_bounded(node: dict[str, Any]) -> bool:
             return kind in {"boolean", "null"}
 
 
-def is_bounded_type(kind: Any) -> bool:
-    schema = TypeAdapter(kind).json_schema()
-    return all(is_bounded(node) for _, node in leaves(schema, schema, "body"))
-
-
 class TestDocument:
     async def test_is_what_the_server_serves(
         self, client: AsyncClient, schema: dict[str, Any]
@@ -225,38 +215,6 @@ class TestInput:
 
         assert len(found) > 10
         assert [at for at, node in found if not is_bounded(node)] == []
-
-    @pytest.mark.parametrize(
-        "kind",
-        [
-            pytest.param(Annotated[str, Field(max_length=9)] | None, id="bounded text"),
-            pytest.param(Annotated[int, Field(ge=0, le=9)] | None, id="bounded integer"),
-            pytest.param(Annotated[Decimal, Field(gt=0, le=9)] | None, id="bounded decimal"),
-            pytest.param(UtcDatetime, id="moment"),
-            pytest.param(date | None, id="date"),
-            pytest.param(CanonicalUuid, id="uuid"),
-            pytest.param(HTTPStatus, id="enumeration"),
-        ],
-    )
-    def test_with_bounds_is_known_as_bounded(self, kind: Any) -> None:
-        assert is_bounded_type(kind)
-
-    @pytest.mark.parametrize(
-        "kind",
-        [
-            pytest.param(str, id="text"),
-            pytest.param(str | None, id="text or nothing"),
-            pytest.param(int, id="integer"),
-            pytest.param(Annotated[int, Field(ge=0)], id="integer with a lower bound only"),
-            pytest.param(Decimal, id="decimal"),
-            pytest.param(
-                Annotated[Decimal, Field(max_digits=9, decimal_places=2)] | None, id="digits only"
-            ),
-            pytest.param(Any, id="anything"),
-        ],
-    )
-    def test_without_bounds_is_found(self, kind: Any) -> None:
-        assert not is_bounded_type(kind)
 
     def test_is_never_of_an_unknown_type(self, schema: dict[str, Any]) -> None:
         described = {"type", "enum", "const", "anyOf", "oneOf", "allOf"}
@@ -332,7 +290,7 @@ def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
         for parameter in operation.get("parameters", ())
         if parameter["in"] == "query"
     ]
-    if row.sends != NONE:
+    if row.body != NONE:
         calls += [
             Call(415, method, path, options={"content": b"{}"}),
             Call(422, method, path, as_user=True),
@@ -349,9 +307,9 @@ def entitled(row: Row, callers: Callers) -> Caller:
 async def provoked(client: AsyncClient, row: Row, caller: Caller) -> list[Response]:
     """The answers that the resource of the operation says how to get."""
     answers = []
-    for (operation, status), by in row.resource.provokes.items():
+    for (operation, status), by in row.resource.error_cases.items():
         if operation == row.operation:
-            answer = await send(client, replace(row, resource=row.resource.provoked(by)), caller)
+            answer = await send(client, replace(row, resource=row.resource.with_case(by)), caller)
             assert answer.status_code == status, answer.text
             answers.append(answer)
     return answers
@@ -391,7 +349,7 @@ class TestStatuses:
         }
 
     def test_are_provoked_only_of_operations_that_exist(self) -> None:
-        named = {name for row in MATRIX for name, _ in row.resource.provokes}
+        named = {name for row in MATRIX for name, _ in row.resource.error_cases}
 
         assert named - set(OPERATIONS) == set()
 

@@ -1,8 +1,5 @@
 """Password hashes: every byte of a password counts, and nothing that is stored can break a login."""
 
-import logging
-import random
-import string
 import unicodedata
 
 import pytest
@@ -109,56 +106,6 @@ class TestVerifyPassword:
 
         assert verified("lovelace", imported)
         assert not verified("lovelac3", imported)
-
-    @pytest.mark.parametrize(
-        "stored",
-        [
-            None, "", "$", "lovelace", "$2b$", "$2b$04$", "$2b$04$short", "é" * 60, "\ud800", "x" * 5_000,
-            SHORT_HASH[:-1], SHORT_HASH + "a", SHORT_HASH + "\n", " " + SHORT_HASH,
-            SHORT_HASH.replace("$2b$", "$2x$"), SHORT_HASH.replace("$04$", "$99$"),
-            SHORT_HASH.replace("$04$", "$4$"), SHORT_HASH.replace("$04$", "$xx$"),
-            SHORT_HASH[:10] + "é" + SHORT_HASH[11:], SHORT_HASH[:10] + "\0" + SHORT_HASH[11:],
-            LONG_HASH[:-1], LONG_HASH.replace("v=2", "v=9"), LONG_HASH.replace("r=4", "r=99"),
-            LONG_HASH.replace("r=4", "r=x"), LONG_HASH.replace("t=2b", "t=2x"), "$bcrypt-sha256$",
-            "{SSHA}x", "$argon2id$v=19$m=65536,t=3,p=4$abc$def", "$pbkdf2-sha256$1$a$b",
-        ],
-    )  # fmt: skip
-    @pytest.mark.parametrize("password", ["lovelace", "lovelace" * 10, ""])
-    def test_unusable_hash_matches_nothing(self, stored: str | None, password: str) -> None:
-        assert not verified(password, stored)
-
-    def test_unusable_hash_is_a_line_in_the_log_that_does_not_show_it(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.WARNING)
-
-        verified("lovelace", "$2b$04$short")
-
-        assert caplog.record_tuples == [
-            ("app.auth.password", logging.WARNING, "a stored password hash is malformed")
-        ]
-
-    def test_long_password_on_the_hash_of_a_short_one_is_no_complaint(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        with recorded_hashing() as looks:
-            assert not verified("lovelace" * 10, SHORT_HASH)
-
-        assert [look.cost for look in looks] == [2**ROUNDS]
-        assert caplog.records == []
-
-    # passlib repairs unused bits of a hash with a warning; whether it then matches is not the point here.
-    @pytest.mark.filterwarnings("ignore:encountered a bcrypt")
-    @pytest.mark.parametrize("original", [SHORT_HASH, LONG_HASH])
-    def test_no_corruption_of_a_hash_raises(self, original: str) -> None:
-        dice = random.Random(20260105)
-        rounds_end = original.index("4") + 1  # a damaged cost may be one that takes a day
-
-        for _ in range(100):
-            damaged = list(original)
-            position = dice.randrange(rounds_end + 1, len(original))
-            damaged[position : position + dice.randrange(2)] = dice.choice(string.printable + "é€")
-            assert verified("lovelace" * 5, "".join(damaged)) is False
 
     @pytest.mark.parametrize("password", ["\0", "lovelace\0", "\ud800", "lovelace\udfff"])
     def test_password_that_nobody_can_have_matches_nothing(self, password: str) -> None:

@@ -96,6 +96,7 @@ class TestMeaning:
             assert error.status == status
             assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
             assert error.message
+        assert as_app_error(HTTPException(406)).code == "not_acceptable"
 
     @pytest.mark.parametrize(("status", "sentence"), [(409, Conflict.message), (410, "Gone")])
     def test_of_an_http_exception_is_its_text_or_its_object(

@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import pytest
 
-from app.core.log.json_lines import DEEPEST, moment
+from app.core.log.json_lines import DEEPEST
 from app.core.logging import JsonFormatter, TextFormatter
 from tests.unit.core.test_logging import record
 
@@ -95,19 +95,6 @@ def test_nesting_ends_where_a_reader_would_give_up() -> None:
     assert json.dumps(line["r"]).count("[") < DEEPEST
 
 
-@pytest.mark.parametrize("key", [1, None, (1, 2), b"time", Silent()])
-def test_key_that_is_no_text_becomes_one(key: object) -> None:
-    hostile = record()
-    attributes = cast(dict[object, object], hostile.__dict__)
-    attributes[key] = "kept"
-
-    line = strict(JsonFormatter().format(hostile))
-
-    assert line["message"] == "hello"
-    assert "kept" in line.values()
-    assert "kept" in TextFormatter().format(hostile)
-
-
 @pytest.mark.parametrize(
     "name", ["time", "level", "logger", "request_id", "exception", "unformattable"]
 )
@@ -117,30 +104,3 @@ def test_field_of_the_record_itself_wins_and_the_other_is_kept(name: str) -> Non
     assert line.get(name) != "forged"
     assert line[f"extra_{name}"] == "forged"
     assert line[f"extra_extra_{name}"] == "second"
-
-
-@pytest.mark.parametrize("broken", ["%d", "%(name)s", "%", Silent()])
-def test_message_that_does_not_fit_its_arguments_is_written_without_them(broken: object) -> None:
-    unfit = record(order_id=7)
-    vars(unfit).update(msg=broken, args=("x", "y"))
-
-    line = strict(JsonFormatter().format(unfit))
-
-    assert (line["level"], line["logger"], line["order_id"]) == ("INFO", "test", 7)
-    assert line["time"].endswith("+00:00")
-    assert line["message"] == (broken if isinstance(broken, str) else "<Silent without a text>")
-    assert line["unformattable"]
-    assert " INFO test " in TextFormatter().format(unfit)
-
-
-@pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e30])
-def test_time_that_is_no_moment_is_written_as_it_is(seconds: float) -> None:
-    assert moment(seconds) == str(seconds)
-
-
-def test_record_whose_level_and_logger_are_objects_is_one_line() -> None:
-    odd = record()
-    vars(odd).update(levelname=Silent(), name=Silent())
-
-    assert strict(JsonFormatter().format(odd))["message"] == "hello"
-    assert TextFormatter().format(odd).endswith(" hello")

@@ -4,12 +4,9 @@ import asyncio
 import logging
 import random
 import socket
-import ssl
-import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
-from time import perf_counter, sleep
+from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -19,16 +16,13 @@ from redis.exceptions import DataError, InvalidResponse
 
 from app.core.redis.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
 from app.core.redis.gateway import (
-    BUDGET_SECONDS,
     POOL_SIZE,
     RedisGateway,
-    RedisPoolExhausted,
     RedisUnavailable,
     build_client,
 )
 from app.core.redis.pool import KEEPALIVE
 from app.core.telemetry.base import NullTelemetry
-from tests.fixtures.env import GIVEN_REDIS_URL
 from tests.fixtures.faults import (
     MISBEHAVIOUR,
     REFUSALS,
@@ -39,7 +33,6 @@ from tests.fixtures.faults import (
     silence,
 )
 from tests.fixtures.logs import collected
-from tests.fixtures.redis import ConnectRedis
 from tests.fixtures.timing import timed
 
 AT_ONCE_SECONDS = 0.5
@@ -115,37 +108,6 @@ class TestFailures:
 
             assert gateway.breaker.state is State.OPEN
 
-    async def test_name_that_does_not_exist_is_unavailable(self) -> None:
-        async with gateway_to("unix:///nowhere/redis.sock") as gateway:
-            assert await refused_after(gateway) < AT_ONCE_SECONDS
-
-    async def test_option_in_the_url_that_the_client_does_not_know_is_unavailable(self) -> None:
-        async with gateway_to(f"{REFUSING}?unknown=1") as gateway:
-            assert await refused_after(gateway) < AT_ONCE_SECONDS
-
-    async def test_option_in_the_url_cannot_widen_the_budget(self) -> None:
-        async with (
-            listening(silence) as redis,
-            gateway_to(f"{redis.url}?socket_timeout=60&socket_connect_timeout=60") as gateway,
-        ):
-            assert await refused_after(gateway) < AT_ONCE_SECONDS
-
-    async def test_wrong_credentials_are_unavailable(self) -> None:
-        denied = saying(b"-WRONGPASS invalid username-password pair\r\n")
-        async with listening(denied) as redis:
-            url = redis.url.replace("//", "//user:password@")
-            async with gateway_to(url) as gateway:
-                assert await refused_after(gateway) < AT_ONCE_SECONDS
-
-    async def test_many_at_once_on_a_hanging_server_wait_once(self) -> None:
-        async with listening(silence) as redis, gateway_to(redis.url) as gateway:
-            times = await asyncio.gather(*(refused_after(gateway) for _ in range(3 * POOL_SIZE)))
-
-            assert max(times) < 2 * AT_ONCE_SECONDS  # so many tasks on one loop
-            connections = redis.connections
-            await refused_after(gateway)
-            assert redis.connections == connections
-
     @pytest.mark.parametrize(
         "error", [RuntimeError, AttributeError, AssertionError, TypeError, ValueError]
     )
@@ -196,29 +158,8 @@ class TestErrorReplies:
             assert await gateway.run(get) == b"OK"
             assert redis.connections == 1
 
-    async def test_to_the_handshake_concerns_everybody(self) -> None:
-        refused = saying(b"-ERR DB index is out of range\r\n")
-        async with listening(refused) as redis, gateway_to(f"{redis.url[:-1]}99") as gateway:
-            for _ in range(2 * OPEN_AFTER):
-                await refused_after(gateway)
-
-            assert gateway.breaker.state is State.OPEN
-
 
 class TestPing:
-    async def test_forgives_no_failure_of_another_command(self) -> None:
-        async def response_ping_alone(data: bytes, writer: asyncio.StreamWriter) -> None:
-            if b"GET" in data:
-                writer.close()
-            else:
-                await saying(b"+PONG\r\n")(data, writer)
-
-        async with listening(response_ping_alone) as redis, gateway_to(redis.url) as gateway:
-            for _ in range(OPEN_AFTER):
-                await gateway.ping()
-                await refused_after(gateway)
-
-            assert gateway.breaker.state is State.OPEN
 
     async def test_closes_an_open_breaker(self) -> None:
         now = 0.0
@@ -236,31 +177,6 @@ class TestPing:
 
 
 class TestOurOwnSlowness:
-    @pytest.mark.slow
-    async def test_a_stalled_event_loop_is_not_a_silent_redis(self) -> None:
-        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
-            for _ in range(3):
-                task = asyncio.create_task(gateway.run(get))
-                await asyncio.sleep(0)
-                sleep(3 * BUDGET_SECONDS)  # noqa: ASYNC251  somebody computes on the event loop
-
-                assert await task == b"OK"
-            assert gateway.breaker.state is State.CLOSED
-
-    async def test_a_crowd_before_a_slow_redis_is_served_or_turned_away_and_opens_nothing(
-        self,
-    ) -> None:
-        async def slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(0.04 if b"GET" in data else 0)
-            writer.write(b"+OK\r\n" * commands_in(data))
-
-        async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
-            crowd = (gateway.run(get) for _ in range(10 * POOL_SIZE))
-            responses = await asyncio.gather(*crowd, return_exceptions=True)
-
-            assert {type(response) for response in responses} == {bytes, RedisPoolExhausted}
-            assert gateway.breaker.state is State.CLOSED
-            assert await gateway.run(get) == b"OK"
 
     async def test_places_are_given_back_by_whoever_leaves(self) -> None:
         async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
@@ -272,24 +188,6 @@ class TestOurOwnSlowness:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
             assert gateway._connections._value == POOL_SIZE
-
-
-class TestLife:
-    def test_serves_crowds_again_after_it_was_closed(self) -> None:
-        gateway = RedisGateway(build_client(REFUSING), CircuitBreaker("redis", NullTelemetry()))
-
-        async def wait_one_after_the_other(client: Redis) -> None:
-            await asyncio.sleep(0)
-
-        async def life() -> None:
-            crowd = (gateway.run(wait_one_after_the_other) for _ in range(3 * POOL_SIZE))
-            await asyncio.gather(*crowd)
-            await gateway.aclose()
-
-        for _ in range(
-            2
-        ):  # as an application does that is started twice, each time on a loop of its own
-            asyncio.run(life())
 
 
 class TestRestraint:
@@ -325,71 +223,7 @@ class TestRestraint:
             assert redis.connections <= POOL_SIZE
 
 
-class TestTls:
-    async def test_certificates_are_read_once_and_not_on_the_event_loop(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        threads: list[str] = []
-        create = ssl.create_default_context
-
-        def noted() -> ssl.SSLContext:
-            threads.append(threading.current_thread().name)
-            return create()
-
-        monkeypatch.setattr(ssl, "create_default_context", noted)
-        async with listening(saying(b"+OK\r\n")) as redis:
-            url = redis.url.replace("redis://", "rediss://")
-            async with gateway_to(url) as gateway:
-                assert threads == []
-                await asyncio.gather(*(refused_after(gateway) for _ in range(POOL_SIZE)))
-
-        assert len(threads) == 1
-        assert threads[0] != threading.main_thread().name
-
-    async def test_certificates_that_cannot_be_read_are_a_failure(self, tmp_path: Path) -> None:
-        async with listening(saying(b"+OK\r\n")) as redis:
-            url = redis.url.replace("redis://", "rediss://")
-            async with gateway_to(f"{url}?ssl_ca_certs={tmp_path}/missing.pem") as gateway:
-                for _ in range(OPEN_AFTER):
-                    await refused_after(gateway)
-
-                assert gateway.breaker.state is State.OPEN
-                assert redis.connections == 0
-
-
 class TestConnectionsThatDie:
-    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-    def test_by_reset_cost_at_most_one_call_for_all_of_them(self, loop: str) -> None:
-        async def scenario() -> list[object]:
-            async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
-                await asyncio.gather(*(gateway.run(get) for _ in range(2 * OPEN_AFTER)))
-                redis.reset()
-                await asyncio.sleep(0.02)
-                with suppress(RedisUnavailable):  # the pool may learn it by this one
-                    await gateway.run(get)
-                return await asyncio.gather(*(gateway.run(get) for _ in range(2 * OPEN_AFTER)))
-
-        responses = pytest.importorskip(loop).run(scenario())
-
-        assert responses == [b"OK"] * (2 * OPEN_AFTER)
-
-    async def test_in_silence_cost_one_budget_for_all_of_them(self) -> None:
-        silent: set[asyncio.StreamWriter] = set()
-
-        async def response(data: bytes, writer: asyncio.StreamWriter) -> None:
-            if writer not in silent:
-                seen.add(writer)
-                await saying(b"+OK\r\n")(data, writer)
-
-        seen: set[asyncio.StreamWriter] = set()
-        async with listening(response) as redis, gateway_to(redis.url) as gateway:
-            await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
-            silent |= seen  # as behind a firewall that has forgotten them
-
-            assert await refused_after(gateway) < AT_ONCE_SECONDS
-            responses = await asyncio.gather(*(gateway.run(get) for _ in range(OPEN_AFTER)))
-
-        assert responses == [b"OK"] * OPEN_AFTER
 
     async def test_response_that_cannot_be_read_takes_its_connection_along(self) -> None:
         async def misread(client: Redis) -> None:
@@ -418,19 +252,6 @@ class TestConnectionsThatDie:
 
 
 class TestRecovery:
-    async def test_success_of_before_the_opening_does_not_close_it(self) -> None:
-        async def slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(0.02 if b"GET" in data else 0)
-            writer.write(b"+OK\r\n" * commands_in(data))
-
-        async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
-            in_flight = asyncio.create_task(gateway.run(get))
-            await asyncio.sleep(0)
-            for _ in range(OPEN_AFTER):
-                gateway.breaker.failed(ConnectionError())
-
-            assert await in_flight == b"OK"
-            assert gateway.breaker.state is State.OPEN
 
     async def test_one_probe_finds_out_that_it_is_back(self) -> None:
         now = 0.0
@@ -446,17 +267,6 @@ class TestRecovery:
             assert await gateway.run(get) == b"OK"
             assert gateway.breaker.state is State.CLOSED
 
-    async def test_server_that_closed_idle_connections_is_reached_again(self) -> None:
-        async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
-            await gateway.run(get)
-            redis.cut()
-            await asyncio.sleep(0.02)
-
-            with suppress(RedisUnavailable):  # the pool may learn it by this one
-                await gateway.run(get)
-
-            assert await gateway.run(get) == b"OK"
-
 
 async def echo_slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
     """Answer ECHO with its own argument after a random while; everything else with OK."""
@@ -468,43 +278,7 @@ async def echo_slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
     writer.write(b"$%d\r\n%b\r\n" % (len(argument), argument))
 
 
-async def crossed(gateway: RedisGateway, number: int, count: int) -> int:
-    """One client: how many of ``count`` commands, a third of them cancelled, got another one's answer."""
-    wrong = 0
-    for turn in range(count):
-        mine = f"test:{number}:{turn}".encode()
-
-        async def ask(client: Redis, mine: bytes = mine) -> object:
-            return await client.echo(mine)
-
-        task = asyncio.create_task(gateway.run(ask))
-        if random.random() < 0.33:
-            await asyncio.sleep(random.random() * 0.004)
-            task.cancel()
-        with suppress(asyncio.CancelledError, RedisUnavailable):
-            wrong += await task != mine
-    return wrong
-
-
 class TestCancellation:
-    @pytest.mark.slow
-    async def test_no_response_reaches_another_command(self) -> None:
-        async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
-            wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(30)))
-
-            assert sum(wrong) == 0
-            assert gateway.breaker.state is State.CLOSED
-
-    @pytest.mark.skipif(not GIVEN_REDIS_URL, reason="REDIS_URL is not set")
-    async def test_no_response_of_a_real_redis_reaches_another_command(
-        self, connect_redis: ConnectRedis
-    ) -> None:
-        gateway = RedisGateway(connect_redis(), CircuitBreaker("redis", NullTelemetry()))
-
-        wrong = await asyncio.gather(*(crossed(gateway, n, 100) for n in range(50)))
-
-        await gateway.aclose()
-        assert sum(wrong) == 0
 
     async def test_a_command_that_its_caller_leaves_is_no_failure(self) -> None:
         async with listening(silence) as redis, gateway_to(redis.url) as gateway:

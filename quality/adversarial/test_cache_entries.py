@@ -1,0 +1,132 @@
+"""Poisoned and oversized cache entries, and reads that are cancelled."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from app.core.cache.redis import MAX_VALUE_BYTES, RedisCache
+from tests.fixtures.cache import PREFIX
+
+
+@pytest.fixture
+def key() -> str:
+    return f"thing:v1:{uuid4()}"
+
+
+def holding(value: bytes) -> Callable[[], bytes]:
+    return lambda: value
+
+
+async def garbage(client: Redis, name: str) -> None:
+    await client.set(name, b"\x80\x04\x95 pickled or worse", ex=60)
+
+
+async def another_version(client: Redis, name: str) -> None:
+    label = name.replace("cache:v1:", "cache:v0:").encode()
+    await client.set(name, label + b"\nvalue", ex=60)
+
+
+async def no_key_inside(client: Redis, name: str) -> None:
+    await client.set(name, b"value", ex=60)
+
+
+async def longer_key_inside(client: Redis, name: str) -> None:
+    await client.set(name, name.encode() + b"0\nvalue", ex=60)
+
+
+async def copy_of_another_entry(client: Redis, name: str) -> None:
+    other = name[:-1] + ("0" if name[-1] != "0" else "1")
+    await client.set(name, other.encode() + b"\nvalue", ex=60)
+
+
+async def hash_of_redis(client: Redis, name: str) -> None:
+    await client.hset(name, mapping={"field": "value"})
+
+
+async def list_of_redis(client: Redis, name: str) -> None:
+    await client.rpush(name, "value")
+
+
+async def stream_of_redis(client: Redis, name: str) -> None:
+    await client.xadd(name, {"field": "value"})
+
+
+async def one_byte_too_many(client: Redis, name: str) -> None:
+    await client.set(name, name.encode() + b"\n" + b"x" * (MAX_VALUE_BYTES + 1), ex=60)
+
+
+async def fifty_megabytes(client: Redis, name: str) -> None:
+    await client.set(name, name.encode() + b"\n" + b"x" * 50 * 1024 * 1024, ex=60)
+
+
+POISONS = [
+    garbage, another_version, no_key_inside, longer_key_inside, copy_of_another_entry, hash_of_redis,
+    list_of_redis, stream_of_redis, one_byte_too_many, fifty_megabytes,
+]  # fmt: skip
+
+Poison = Callable[..., object]
+
+
+@pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
+class TestPoisonedEntry:
+
+    @pytest.mark.slow
+    async def test_does_not_count_as_a_failure_of_redis(
+        self, cache: RedisCache, redis_client: Redis, key: str, poison: Poison
+    ) -> None:
+        for _ in range(10):
+            await poison(redis_client, PREFIX + key)  # type: ignore[misc]
+            await cache.get(key)
+            await redis_client.delete(PREFIX + key)
+
+        assert cache._gateway.breaker.allows()
+        assert cache._gateway.breaker.state == "closed"
+
+
+class TestBoundedRead:
+    async def test_no_more_than_the_largest_value_is_transferred(
+        self, cache: RedisCache, redis_client: Redis, key: str
+    ) -> None:
+        await fifty_megabytes(redis_client, PREFIX + key)
+        received: list[int] = []
+        getrange = cache._gateway.client.getrange
+
+        async def measured(name: str, start: int, end: int) -> bytes:
+            stored = await getrange(name, start, end)
+            assert isinstance(stored, bytes)
+            received.append(len(stored))
+            return stored
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cache._gateway.client, "getrange", measured)
+            await cache.get(key)
+
+        assert len(received) == 1
+        assert received[0] <= MAX_VALUE_BYTES + len(PREFIX + key) + 2
+
+
+class TestCancellation:
+    async def test_a_cancelled_read_never_hands_its_response_to_another(
+        self, cache: RedisCache, key: str
+    ) -> None:
+        dice = random.Random(0)
+        keys = [f"{key}:{number}" for number in range(50)]
+        for each in keys:
+            await cache.fill(each, holding(each.encode()))
+
+        async def read(each: str) -> tuple[str, bytes | None]:
+            return each, await cache.get(each)
+
+        for _ in range(60):
+            tasks = [asyncio.create_task(read(dice.choice(keys))) for _ in range(50)]
+            for task in dice.sample(tasks, 10):
+                await asyncio.sleep(dice.choice((0, 0, 0.0005)))
+                task.cancel()
+            for response in await asyncio.gather(*tasks, return_exceptions=True):
+                if not isinstance(response, BaseException):
+                    asked, value = response
+                    assert value in {asked.encode(), None}

@@ -1,0 +1,77 @@
+"""Log records that hold hostile values: each is one line of JSON."""
+
+import json
+import math
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from app.core.log.json_lines import moment
+from app.core.logging import JsonFormatter, TextFormatter
+from tests.unit.core.test_logging import record
+
+
+class Silent:
+    def __str__(self) -> NoReturn:
+        raise LookupError("no text")
+
+    __repr__ = __str__
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def strict(line: str) -> dict[str, Any]:
+    """The object of a line, read as RFC 8259 has it."""
+    assert "\n" not in line
+    assert line.isascii()
+    loaded = json.loads(line, parse_constant=refuse, object_pairs_hook=unique)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    assert len(found) == len(pairs)
+    return found
+
+
+@pytest.mark.parametrize("key", [1, None, (1, 2), b"time", Silent()])
+def test_key_that_is_no_text_becomes_one(key: object) -> None:
+    hostile = record()
+    attributes = cast(dict[object, object], hostile.__dict__)
+    attributes[key] = "kept"
+
+    line = strict(JsonFormatter().format(hostile))
+
+    assert line["message"] == "hello"
+    assert "kept" in line.values()
+    assert "kept" in TextFormatter().format(hostile)
+
+
+@pytest.mark.parametrize("broken", ["%d", "%(name)s", "%", Silent()])
+def test_message_that_does_not_fit_its_arguments_is_written_without_them(broken: object) -> None:
+    unfit = record(order_id=7)
+    vars(unfit).update(msg=broken, args=("x", "y"))
+
+    line = strict(JsonFormatter().format(unfit))
+
+    assert (line["level"], line["logger"], line["order_id"]) == ("INFO", "test", 7)
+    assert line["time"].endswith("+00:00")
+    assert line["message"] == (broken if isinstance(broken, str) else "<Silent without a text>")
+    assert line["unformattable"]
+    assert " INFO test " in TextFormatter().format(unfit)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e30])
+def test_time_that_is_no_moment_is_written_as_it_is(seconds: float) -> None:
+    assert moment(seconds) == str(seconds)
+
+
+def test_record_whose_level_and_logger_are_objects_is_one_line() -> None:
+    odd = record()
+    vars(odd).update(levelname=Silent(), name=Silent())
+
+    assert strict(JsonFormatter().format(odd))["message"] == "hello"
+    assert TextFormatter().format(odd).endswith(" hello")

@@ -1,0 +1,99 @@
+"""Access tokens that were cut, flipped or mixed: none of them is read."""
+
+import json
+from base64 import urlsafe_b64decode
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+
+from app.auth.jwt import (
+    HEADER_TYPE,
+    _verified,
+    create_access_token,
+    decode_token,
+)
+from app.core.config import LOCAL_JWT_SECRET
+from app.core.errors import Unauthorized
+from tests.fixtures.env import make_settings
+
+ADA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+GRACE = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
+
+SETTINGS = make_settings()
+
+
+def part(token: str, index: int) -> dict[str, Any]:
+    segment = token.split(".")[index]
+    content: dict[str, Any] = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    return content
+
+
+def identity_in(token: str) -> UUID | None:
+    try:
+        return decode_token(token, settings=SETTINGS).user_id
+    except Unauthorized:
+        return None
+
+
+def issued(**changes: object) -> str:
+    """A token as it would be issued with other claims, signed with the right key."""
+    claims = part(create_access_token(ADA, settings=SETTINGS), 1) | changes
+    return jwt.encode(claims, LOCAL_JWT_SECRET, headers={"typ": HEADER_TYPE})
+
+
+def with_bit_flipped(token: str, position: int, bit: int) -> str:
+    return token[:position] + chr(ord(token[position]) ^ 1 << bit) + token[position + 1 :]
+
+
+class TestDecodeToken:
+
+    @pytest.mark.parametrize(("length", "identity"), [(8_192, ADA), (8_193, None)])
+    def test_longest_token_that_is_read_has_8192_characters(
+        self, length: int, identity: UUID | None
+    ) -> None:
+        padded = (issued(padding="x" * size) for size in range(5_800, 6_000))
+        token = next(token for token in padded if len(token) == length)
+
+        assert identity_in(token) == identity
+
+    def test_refused_token_takes_no_place_among_those_that_are_remembered(self) -> None:
+        before = _verified.cache_info().currsize
+
+        for number in range(10):
+            with pytest.raises(Unauthorized):
+                decode_token(f"a.b.{number}", settings=SETTINGS)
+
+        assert _verified.cache_info().currsize == before
+
+    @pytest.mark.parametrize("subject", ["zzz", "", str(ADA).upper(), f"urn:uuid:{ADA}", ADA.hex])
+    def test_subject_other_than_a_canonical_uuid_is_refused(self, subject: str) -> None:
+        assert identity_in(create_access_token(subject, settings=SETTINGS)) is None
+
+    @pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b.c", "é.é.é", "\0", "\ud800", " "])
+    def test_text_that_is_no_token_is_refused(self, text: str) -> None:
+        assert identity_in(text) is None
+
+    def test_no_flipped_bit_gives_another_identity(self) -> None:
+        token = create_access_token(ADA, settings=SETTINGS)
+        last = len(token) - 1
+        flips = [(position, bit) for position in range(len(token)) for bit in range(8)]
+        assert len(flips) > 2_000
+
+        accepted = {
+            position: identity
+            for position, bit in flips
+            if (identity := identity_in(with_bit_flipped(token, position, bit)))
+        }
+
+        # The last character of the signature holds bits that mean nothing.
+        assert accepted in ({}, {last: ADA})
+
+    @pytest.mark.parametrize("swapped", [1, 2])
+    def test_part_of_another_token_is_refused(self, swapped: int) -> None:
+        parts = create_access_token(ADA, settings=SETTINGS).split(".")
+
+        parts[swapped] = create_access_token(GRACE, settings=SETTINGS).split(".")[swapped]
+
+        assert identity_in(".".join(parts)) is None
