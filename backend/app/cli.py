@@ -17,8 +17,9 @@ from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
-from app.core.config import Settings, describe, get_settings, misspelt_names, read_settings
+from app.core.config import Settings, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, ValidationFailed
+from app.core.settings.problems import describe
 from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository
 

@@ -7,7 +7,7 @@ What they do not know, and where to ask a real list as well, is in backend/docs/
 import re
 from collections.abc import Iterable
 
-from app.core.config import PASSWORD_FLOOR
+from app.core.settings.auth import PASSWORD_FLOOR
 
 # What stands at the top of every list of leaked passwords, without the digits and signs that people put around it.
 TOP = """

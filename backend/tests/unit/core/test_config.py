@@ -15,9 +15,9 @@ from app.core.config import (
     PROJECT_ROOT,
     ConfigurationError,
     Settings,
-    describe,
     get_settings,
 )
+from app.core.settings.problems import describe
 from app.db.session import build_engine
 from tests.fixtures.env import make_settings
 from tests.fixtures.server import server_environment
@@ -325,32 +325,6 @@ class TestProduction:
 
         named = ("ALLOWED_HOSTS", "JWT_AUDIENCE", "LOGIN_THROTTLE_ENABLED", "DATABASE_URL")
         assert all(name in warnings for name in named)
-
-    @pytest.mark.parametrize(
-        ("workers", "pool", "allowed", "warned"),
-        [
-            (1, 10, 100, False),
-            (8, 10, 100, False),
-            (9, 10, 100, True),
-            (1, 88, 100, True),
-            (2, 40, 93, False),
-            (2, 40, 92, True),
-        ],
-    )
-    def test_warns_of_pools_that_the_server_has_no_connections_for(
-        self, workers: int, pool: int, allowed: int, warned: bool
-    ) -> None:
-        settings = Settings.model_validate(
-            PRODUCTION
-            | {
-                "database_url": "postgresql://app@db/app",
-                "web_concurrency": workers,
-                "database_pool_size": pool,
-                "database_max_connections": allowed,
-            }
-        )
-
-        assert ("DATABASE_MAX_CONNECTIONS" in " ".join(settings.warnings())) is warned
 
     def test_warns_of_believing_every_proxy(self) -> None:
         unwise = Settings.model_validate(PRODUCTION | {"forwarded_allow_ips": "*"})

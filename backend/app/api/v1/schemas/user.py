@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.auth.emails import canonical_email
 from app.auth.policy import PASSWORD_MAX_LENGTH
-from app.core.config import PASSWORD_FLOOR
 from app.core.http.fields import SafeStr
+from app.core.settings.auth import PASSWORD_FLOOR
 from app.models.user import EMAIL_MAX_LENGTH
 
 Email = Annotated[

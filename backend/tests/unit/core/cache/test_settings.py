@@ -5,8 +5,9 @@ from pydantic import ValidationError
 
 from app.core.cache.base import NullCache
 from app.core.cache.redis import RedisCache
-from app.core.config import ConfigurationError, describe, get_settings
+from app.core.config import ConfigurationError, get_settings
 from app.core.resources import build_resources
+from app.core.settings.problems import describe
 from tests.fixtures.env import make_settings
 
 REDIS = "redis://127.0.0.1:1/0"

@@ -3,10 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from app.core.config import describe
 from app.core.rate_limit.attempts import NullAttemptLimiter
 from app.core.rate_limit.base import NullRateLimiter
 from app.core.resources import build_resources
+from app.core.settings.problems import describe
 from app.core.telemetry.base import NullTelemetry
 from app.core.telemetry.log import LogTelemetry
 from tests.fixtures.env import make_settings

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.core.config import describe
+from app.core.settings.problems import describe
 from tests.fixtures.env import make_settings
 
 LINE_LENGTH = 300

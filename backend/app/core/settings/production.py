@@ -1,0 +1,53 @@
+"""What production refuses to start with, and what it warns of. The rules go across the sections."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from app.core.http.settings import HttpSettings
+from app.core.rate_limit.settings import LoginThrottleSettings
+from app.core.settings.auth import AuthSettings
+from app.core.settings.database import DatabaseSettings
+
+NOT_PRODUCTION = ("local", "test")
+PRODUCTION_NAMES = ("production", "prod", "staging")
+COUNTS_AS_PRODUCTION = (
+    "every APP_ENV but local and test counts as production; .env is read in local only"
+)
+
+
+class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, AuthSettings):
+    app_env: str = Field(
+        "local", description="Where it runs. Anything but local and test counts as production."
+    )
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.is_production and (found := list(self.problems_in_production())):
+            hint = "" if self.app_env in PRODUCTION_NAMES else f" ({COUNTS_AS_PRODUCTION})"
+            raise ValueError("; ".join(found) + hint)
+        return self
+
+    @property
+    def is_production(self) -> bool:
+        """Whether the safety checks of production apply: everywhere but in local and test."""
+        return self.app_env not in NOT_PRODUCTION
+
+    def warnings(self) -> list[str]:
+        """What is allowed but unwise in production, one sentence each. Empty elsewhere."""
+        if not self.is_production:
+            return []
+        unwise = {
+            "DATABASE_URL is not set: only the probes will answer": self.database_url is None,
+            "ALLOWED_HOSTS is empty: every Host header is accepted": not self.allowed_hosts,
+            "JWT_AUDIENCE is not set: tokens are not bound to this service": not self.jwt_audience,
+            "JWT_ISSUER is not set: tokens are not bound to their issuer": not self.jwt_issuer,
+            "LOGIN_THROTTLE_ENABLED is off: guesses are not limited": not self.login_throttle_enabled,
+            "DOCS_ENABLED is on: the documentation is public": bool(self.docs_enabled),
+            "CORS_ALLOWED_ORIGINS contains *: any website may call": "*"
+            in self.cors_allowed_origins,
+            "FORWARDED_ALLOW_IPS is *: each client can claim any address": self.forwarded_allow_ips
+            == ("*",),
+            "DATABASE_URL is SQLite: one writer, one machine": self.database_dialect == "sqlite",
+        }
+        return [sentence for sentence, applies in unwise.items() if applies]
