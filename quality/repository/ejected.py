@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from quality.eject import MARKED
 from quality.repository.docs_check.documents import ROOT, Document
 
 # Files that the tests must not read.
@@ -40,6 +41,7 @@ def main() -> int:
             make(ejected, "test", "then make test finds its tests", "args=--collect-only -q"),
             report("nothing mentions the folder or its targets", mentions(ejected, targets)),
             report("links lead somewhere", dead_links(ejected)),
+            report("no other line has changed", changes_elsewhere(ejected)),
         ]
     return int(not all(results))
 
@@ -98,6 +100,23 @@ def dead_links(root: Path) -> list[str]:
         for link in Document(path, path.read_text(encoding="utf-8")).links
         if ":" not in link and not (path.parent / link.partition("#")[0]).exists()
     ]
+
+
+def changes_elsewhere(root: Path) -> list[str]:
+    """Files in which a line was added, or more lines are gone than were marked."""
+    command = ["git", "-C", str(root), "diff", "--numstat", "--diff-filter=M"]
+    changed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split("\t") for line in changed.splitlines()]
+    return [
+        name
+        for added, removed, name in rows
+        if int(added) or int(removed) > marked_lines(ROOT / name)
+    ]
+
+
+def marked_lines(path: Path) -> int:
+    """The lines of the marked regions, each with a blank line behind it."""
+    return sum(found[0].count("\n") + 1 for found in MARKED.finditer(path.read_text("utf-8")))
 
 
 def report(what: str, problems: list[str]) -> bool:
