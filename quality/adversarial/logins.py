@@ -173,8 +173,8 @@ async def malformed_hash(arena: Arena) -> None:
     for name, hashed in hashes.items():
         with arena.variant(name):
             [email] = await accounts_with(arena, hashed, 1)
-            before = len(arena.server.events("a stored password hash is malformed"))
+            before = len(arena.server.events("password_hash_malformed"))
             expect_failure(await arena.login(email, PASSWORD))
             await arena.settled()
-            after = len(arena.server.events("a stored password hash is malformed"))
+            after = len(arena.server.events("password_hash_malformed"))
             must(after == before + 1, f"{after - before} warnings")

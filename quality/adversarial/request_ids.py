@@ -132,7 +132,7 @@ async def on_other_servers(arena: Arena) -> None:
     # A database without our tables: nobody has run the migrations.
     empty = urlunsplit(urlsplit(arena.database_url)._replace(path="/postgres"))
     async with arena.another(
-        DATABASE_URL=empty, AUTH_USER_CACHE_ENABLED="false", may_log="^unhandled "
+        DATABASE_URL=empty, AUTH_USER_CACHE_ENABLED="false", may_log="^unhandled_exception"
     ) as broken:
         await with_and_without(broken, 500, "GET", ME, headers=bearer)
 

@@ -25,7 +25,7 @@ from tests.fixtures.surface import (
     with_broken_routes,
 )
 
-GENERIC = "Something went wrong on our side"
+GENERIC = "Internal server error"
 
 pytestmark = pytest.mark.usefixtures("session_factory")  # which empties the tables afterwards
 

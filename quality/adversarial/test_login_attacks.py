@@ -140,7 +140,7 @@ class TestFailedLogin:
             await log_in(client, "ada@example.com")
 
         messages = [record.getMessage() for record in records]
-        assert "a stored password hash is malformed" in messages
+        assert "password_hash_malformed" in messages
         assert "authn_login_fail" in messages
 
 

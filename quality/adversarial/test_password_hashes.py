@@ -50,7 +50,7 @@ class TestVerifyPassword:
         verified("lovelace", "$2b$04$short")
 
         assert caplog.record_tuples == [
-            ("app.auth.password", logging.WARNING, "a stored password hash is malformed")
+            ("app.auth.password", logging.WARNING, "password_hash_malformed")
         ]
 
     def test_long_password_on_the_hash_of_a_short_one_is_no_complaint(

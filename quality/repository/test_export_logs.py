@@ -18,7 +18,7 @@ RECORDS = [
     {"time": "2026-01-05T09:00:00.000+00:00", "level": "INFO", "request_id": "a", "status": 200},
     {"time": "2026-01-05T09:30:00.000+00:00", "level": "WARNING", "request_id": "a", "status": 503},
     {"time": "2026-01-05T10:00:00.000+00:00", "level": "ERROR", "request_id": "b", "status": 500},
-    {"level": "WARNING", "message": "records dropped"},
+    {"level": "WARNING", "message": "log_records_dropped"},
 ]
 LOG = "".join(f"{json.dumps(record)}\n" for record in RECORDS).encode()
 

@@ -119,7 +119,7 @@ async def seconds_until_told(reader: int) -> float:
     def is_told() -> bool:
         with suppress(BlockingIOError):
             text.extend(os.read(reader, 65_536))
-        return b"records dropped" in text
+        return b"log_records_dropped" in text
 
     return await until(is_told, PATIENCE_SECONDS)
 

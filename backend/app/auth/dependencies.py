@@ -24,9 +24,29 @@ oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
 SUBPROTOCOL = "bearer"
 
 
+async def get_bearer_token(
+    connection: HTTPConnection, token: Annotated[str | None, Depends(oauth2_scheme)]
+) -> str:
+    """The one bearer token of this request, as it was sent.
+
+    Raises ``Unauthorized`` without one, and ``BadRequest`` for more than one Authorization header.
+    """
+    sent = connection.headers.getlist("authorization")
+    if len(sent) > 1:
+        raise BadRequest("More than one Authorization header was sent")
+    # Not ``token``, which FastAPI has trimmed: a token has one canonical form.
+    bearer = sent[0].partition(" ")[2] if token else offered_token(connection)
+    if not bearer:
+        raise Unauthorized
+    return bearer
+
+
+BearerToken = Annotated[str, Depends(get_bearer_token)]
+
+
 async def get_current_user(
     connection: HTTPConnection,
-    token: Annotated[str | None, Depends(oauth2_scheme)],
+    token: BearerToken,
     db: DbSession,
     settings: AppSettings,
     cache: UserCache,
@@ -35,17 +55,9 @@ async def get_current_user(
 
     With AUTH_USER_CACHE_ENABLED it may come from the cache: see backend/docs/CACHING.md for what that costs.
 
-    Raises ``Unauthorized`` without a token, for any token that is not valid now, and for an account
-    that is gone or inactive; ``BadRequest`` for more than one Authorization header.
+    Raises ``Unauthorized`` for any token that is not valid now, and for an account that is gone or inactive.
     """
-    sent = connection.headers.getlist("authorization")
-    if len(sent) > 1:
-        raise BadRequest("More than one Authorization header was sent")
-    # Not ``token``, which FastAPI has trimmed: one token has one spelling.
-    bearer = sent[0].partition(" ")[2] if token else offered_token(connection)
-    if not bearer:
-        raise Unauthorized
-    claims = decode_token(bearer, settings=settings)
+    claims = decode_token(token, settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds
     user = await load_caller(db, cache, claims.user_id, ttl_seconds)
     if connection.scope["type"] == "websocket":

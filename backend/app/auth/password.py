@@ -48,7 +48,7 @@ def verify_password(password: str, hashed: str | None, *, rounds: int = DEFAULT_
         try:
             return _verify(text, hashed, rounds)
         except ValueError:
-            logger.warning("a stored password hash is malformed")
+            logger.warning("password_hash_malformed")
     _work_in_vain(text, rounds)
     return False
 

@@ -47,15 +47,23 @@ async def authenticate(
     the same work. Raises ``RateLimited`` before any work, whatever the password, where too many have failed,
     and ``ServiceUnavailable`` when too many passwords are waiting.
     """
-    async with throttle.attempt(email):
-        return await _check(db, executor, settings, email, password)
+    try:
+        address = canonical_email(email)
+    except ValueError:
+        address = None  # no account has such an address
+    async with throttle.attempt(address or email):
+        return await _check(db, executor, settings, address, password)
 
 
 async def _check(
-    db: AsyncSession, executor: BoundedExecutor, settings: Settings, email: str, password: str
+    db: AsyncSession,
+    executor: BoundedExecutor,
+    settings: Settings,
+    address: str | None,
+    password: str,
 ) -> User:
     executor.refuse_if_full()  # a flood of logins must not become one of queries
-    user = await _find(db, email)
+    user = await UserRepository(db).get_by_email(address) if address else None
     if user is not None:
         db.expunge(user)  # stays readable, also on a session that forgets its rows at a commit
     # Nothing is pending: this gives the connection back for the quarter of a second that follows.
@@ -78,11 +86,3 @@ async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
     unchanged = (User.id == user.id) & (User.hashed_password == user.hashed_password)
     await db.execute(update(User).where(unchanged).values(hashed_password=renewed))
     mark_dirty(db, user)
-
-
-async def _find(db: AsyncSession, email: str) -> User | None:
-    try:
-        address = canonical_email(email)
-    except ValueError:
-        return None  # no account has such an address
-    return await UserRepository(db).get_by_email(address)

@@ -1,4 +1,4 @@
-"""Guesses of a password are limited for each account and source before they cost anything."""
+"""Logins are limited for each account and client before they cost anything."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from app.auth.emails import canonical_email
 from app.core.errors import RateLimited
 from app.core.rate_limit.attempts import AttemptLimiter
 from app.core.rate_limit.client import client_key
@@ -22,25 +21,17 @@ class Throttle:
     """The limit on guesses, as it stands for where this request comes from."""
 
     limiter: AttemptLimiter
-    source: str
+    client: str
 
     @asynccontextmanager
-    async def attempt(self, email: str) -> AsyncIterator[None]:
-        """Around one look at a password for ``email``: see ``AttemptLimiter``. Raises ``RateLimited``."""
+    async def attempt(self, account: str) -> AsyncIterator[None]:
+        """Around one check of a password for ``account``: see ``AttemptLimiter``. Raises ``RateLimited``."""
         try:
-            async with self.limiter.attempt(mailbox(email), self.source):
+            async with self.limiter.attempt(account, self.client):
                 yield
         except RateLimited:
             logger.warning("authn_login_throttled")
             raise
-
-
-def mailbox(email: str) -> str:
-    """One name for each account, existing or not, however its address is written."""
-    try:
-        return canonical_email(email)
-    except ValueError:
-        return email
 
 
 async def get_login_throttle(connection: HTTPConnection) -> Throttle:

@@ -3,9 +3,11 @@
 import logging
 from uuid import UUID
 
+from fastapi import FastAPI
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
@@ -38,3 +40,9 @@ async def is_there(user_id: UUID, bind: object) -> bool:
             return await session.scalar(select(User.id).where(User.id == user_id)) is not None
     except SQLAlchemyError:
         return True
+
+
+def register_vanished_handler(app: FastAPI) -> None:
+    """Route the errors of a row that is not there to ``handle_vanished``."""
+    for cls in (IntegrityError, StaleDataError):
+        app.add_exception_handler(cls, handle_vanished)

@@ -29,7 +29,7 @@ class AppError(Exception):
 
     status = 500
     code = "internal_error"
-    message = "Something went wrong on our side"
+    message = "Internal server error"
     headers: Mapping[str, str] = {}
 
     def __init__(
@@ -57,19 +57,19 @@ class Unauthorized(AppError):
 
 
 class Forbidden(AppError):
-    status, code, message = 403, "forbidden", "You may not do this"
+    status, code, message = 403, "forbidden", "Forbidden"
 
 
 class NotFound(AppError):
-    status, code, message = 404, "not_found", "There is nothing here"
+    status, code, message = 404, "not_found", "Not found"
 
 
 class MethodNotAllowed(AppError):
-    status, code, message = 405, "method_not_allowed", "This method is not supported here"
+    status, code, message = 405, "method_not_allowed", "Method not allowed"
 
 
 class Conflict(AppError):
-    status, code, message = 409, "conflict", "This conflicts with something that exists"
+    status, code, message = 409, "conflict", "Conflict with an existing resource"
 
 
 class PayloadTooLarge(AppError):
@@ -109,7 +109,7 @@ class InternalError(AppError):
 class ServiceUnavailable(AppError):
     """Something that the answer needs is away or full; the same request may succeed soon."""
 
-    status, code, message = 503, "service_unavailable", "Please try again in a moment"
+    status, code, message = 503, "service_unavailable", "Service unavailable"
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 

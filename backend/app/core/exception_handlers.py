@@ -141,19 +141,22 @@ def respond(exc: Exception) -> Response:
     if isinstance(error, Overloaded):
         pass  # counted where it was raised: a record for each would cost more than the refusal
     elif isinstance(error, ServiceUnavailable):
-        logger.warning("dependency unavailable: %s", type(exc).__name__, extra=_cause(exc))
+        logger.warning("dependency_unavailable", extra=_cause(exc))
     elif isinstance(exc, StaleDataError):
-        logger.warning("a row has gone meanwhile", extra=_cause(exc))
+        logger.warning("stale_row", extra=_cause(exc))
     elif isinstance(exc, IntegrityError):
-        logger.error("integrity error that no repository translated", exc_info=exc)
+        logger.error("integrity_error_untranslated", exc_info=exc)
     elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("unhandled %s", type(exc).__name__, exc_info=exc)
+        logger.error("unhandled_exception", extra={"cause": type(exc).__name__}, exc_info=exc)
     return error_response(error)
 
 
 def _cause(exc: Exception) -> dict[str, str]:
     origin = getattr(exc, "orig", None) or exc.__cause__ or exc
-    return {"cause": f"{type(origin).__name__}: {message_of(origin, str(origin))}"[:300]}
+    return {
+        "error": type(exc).__name__,
+        "cause": f"{type(origin).__name__}: {message_of(origin, str(origin))}"[:300],
+    }
 
 
 def allowed_methods(request: Request, exc: Exception | None = None) -> str:

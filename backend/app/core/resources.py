@@ -1,11 +1,13 @@
 """The long-lived objects of one application: built without I/O, closed together, read by one function each.
 
-The only place that asks whether an optional module is on: everybody else meets the real one or its null object.
+The only place that asks whether an optional module is on: everybody else meets the real one, its null object, or None
+where a layer of middleware is then left out.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
@@ -14,8 +16,9 @@ from starlette.requests import HTTPConnection
 from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
 from app.core.config import Settings
+from app.core.http.exchange import Exchange
 from app.core.rate_limit.attempts import AttemptLimiter, NullAttemptLimiter, RedisAttemptLimiter
-from app.core.rate_limit.base import NullRateLimiter, RateLimiter
+from app.core.rate_limit.base import RateLimiter
 from app.core.rate_limit.redis import RedisRateLimiter
 from app.core.redis.circuit_breaker import CircuitBreaker
 from app.core.redis.gateway import RedisGateway, build_client
@@ -25,6 +28,7 @@ from app.core.runtime.readiness import SharedChecks
 from app.core.runtime.shutdown import Drain
 from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.core.telemetry.log import LogTelemetry
+from app.core.telemetry.requests import count_exchange
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Resources:
     redis: RedisGateway | None
     cache: Cache
     user_cache: Cache
-    rate_limiter: RateLimiter
+    count_request: Callable[[Exchange], None] | None
+    rate_limiter: RateLimiter | None
     login_attempts: AttemptLimiter
     password_executor: BoundedExecutor
 
@@ -56,6 +61,9 @@ def build_resources(settings: Settings) -> Resources:
         redis=redis,
         cache=cache,
         user_cache=cache if settings.auth_user_cache_enabled else NullCache(),
+        count_request=(
+            None if settings.telemetry_mode == "noop" else partial(count_exchange, telemetry)
+        ),
         rate_limiter=build_rate_limiter(settings, redis),
         login_attempts=build_login_attempts(settings, redis),
         password_executor=BoundedExecutor(
@@ -94,11 +102,11 @@ def build_cache(settings: Settings, redis: RedisGateway | None) -> Cache:
     return NullCache()
 
 
-def build_rate_limiter(settings: Settings, redis: RedisGateway | None) -> RateLimiter:
+def build_rate_limiter(settings: Settings, redis: RedisGateway | None) -> RateLimiter | None:
     if settings.rate_limit_enabled and redis is not None:
         limit, window = settings.rate_limit_requests, settings.rate_limit_window_seconds
         return RedisRateLimiter(redis, limit, window)
-    return NullRateLimiter()
+    return None
 
 
 def build_login_attempts(settings: Settings, redis: RedisGateway | None) -> AttemptLimiter:

@@ -180,7 +180,8 @@ def in_turns(migrate: Callable[[], None]) -> None:
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
-            logger.warning("a table is in use: attempt %d of %d", attempt, ATTEMPTS)
+            extra = {"attempt": attempt, "attempts": ATTEMPTS}
+            logger.warning("migration_waits_for_lock", extra=extra)
             time.sleep(PAUSE_SECONDS)
         else:
             return

@@ -117,7 +117,7 @@ def _give_up(context: ExceptionContext) -> None:
     context.invalidate_pool_on_disconnect = isinstance(exc, Exception)
     if isinstance(exc, Exception) and not of_driver:
         if not isinstance(exc, EXPECTED):
-            logger.error("the database driver failed in an unknown way", exc_info=exc)
+            logger.error("database_driver_failed_unexpectedly", exc_info=exc)
         raise OperationalError(context.statement, None, exc, hide_parameters=True) from exc
 
 

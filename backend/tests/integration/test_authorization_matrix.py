@@ -119,7 +119,7 @@ def looks_before_it_decides(app: FastAPI, callers: Callers) -> None:
     async def decide(user_id: UUID, caller: CurrentUser, db: DbSession) -> None:
         exists = await UserRepository(db).get_by_id(user_id) is not None
         if caller.id != user_id and not caller.is_superuser:
-            raise Forbidden(None if exists else "You may not do this, and it does not exist")
+            raise Forbidden(None if exists else "Forbidden, and it does not exist")
 
     app.dependency_overrides[get_self_or_admin] = decide
 

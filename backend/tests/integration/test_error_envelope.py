@@ -48,7 +48,7 @@ CODES = {
     500: "internal_error",
     503: "service_unavailable",
 }
-GENERIC = "Something went wrong on our side"
+GENERIC = "Internal server error"
 SURFACES = ["", "/api/v1"]
 
 pytestmark = pytest.mark.usefixtures("session_factory")  # which empties the tables afterwards
@@ -191,7 +191,7 @@ class TestConflict:
         assert response.status_code == 409
         assert response.json()["error"]["message"] == Conflict.message
         assert [(record["level"], record["message"]) for record in records] == [
-            ("WARNING", "a row has gone meanwhile")
+            ("WARNING", "stale_row")
         ]
         assert "users" in records[0]["cause"]
 
@@ -305,7 +305,7 @@ class TestFailingCommit:
         response = await client.post("/orphans")
 
         assert [record["level"] for record in records] == ["ERROR"]
-        assert records[0]["message"] == "integrity error that no repository translated"
+        assert records[0]["message"] == "integrity_error_untranslated"
         assert "IntegrityError" in records[0]["exception"]
         assert "DETAIL" not in records[0]["exception"]
         assert "424242" not in records[0]["exception"]

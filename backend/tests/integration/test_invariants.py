@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.cache.base import NullCache
 from app.core.config import Settings, get_settings
-from app.core.rate_limit.base import NullRateLimiter
 from app.core.telemetry.base import NullTelemetry
 from app.models.user import User
 from tests.fixtures.auth import PASSWORD, headers_of
@@ -194,7 +193,7 @@ class TestOptionalHardeningIsOptIn:
     def test_everything_is_off_by_default(self, make_app: MakeApp) -> None:
         state = make_app().state
 
-        assert isinstance(state.rate_limiter, NullRateLimiter)
+        assert state.rate_limiter is None
         assert isinstance(state.cache, NullCache)
         assert isinstance(state.user_cache, NullCache)
         assert isinstance(state.telemetry, NullTelemetry)

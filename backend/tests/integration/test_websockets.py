@@ -187,7 +187,7 @@ class TestOpenConnection:
         with collected(logging.WARNING) as records:
             await handshake(app, websocket_scope("/rooms/1"))
 
-        assert [record.getMessage() for record in records] == ["unhandled RuntimeError"]
+        assert [record.getMessage() for record in records] == ["unhandled_exception"]
 
     async def test_a_client_that_leaves_is_no_error(self, app: FastAPI) -> None:
         serve(app)

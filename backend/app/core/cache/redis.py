@@ -27,7 +27,7 @@ class RedisCache:
         self._prefix = f"{PREFIX}{namespace}:"
         self._ttl = default_ttl_seconds
 
-    @fail_open(returning=None)
+    @fail_open
     async def get(self, key: str) -> bytes | None:
         name = self._prefix + key
         label = name.encode() + b"\n"
@@ -50,7 +50,7 @@ class RedisCache:
             return None
         return stored.removeprefix(label)
 
-    @fail_open(returning=None)
+    @fail_open
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
         ttl = self._ttl if ttl_seconds is None else ttl_seconds
         if ttl < 1:
@@ -62,7 +62,7 @@ class RedisCache:
         entry = name.encode() + b"\n" + value
         await self._gateway.run(lambda client: client.set(name, entry, ex=ttl, nx=True))
 
-    @fail_open(returning=None)
+    @fail_open
     async def delete(self, key: str) -> None:
         name = self._prefix + key
         await self._gateway.run(lambda client: client.set(name, TOMBSTONE, ex=TOMBSTONE_SECONDS))

@@ -103,7 +103,7 @@ class QueuedHandler(logging.Handler):
     def _write_and_count(self, batch: list[str], reported: int) -> int:
         """Write ``batch`` and, where more than ``reported`` were dropped, how many. Returns what the log has been told."""
         dropped = self.dropped
-        notice = [f'{{"level": "WARNING", "message": "records dropped", "dropped": {dropped}}}']
+        notice = [f'{{"level": "WARNING", "message": "log_records_dropped", "dropped": {dropped}}}']
         if dropped <= reported:
             notice.clear()
         lost = self._write(batch + notice)

@@ -1,7 +1,5 @@
 """The layers around the application, outermost first: the order of reading is the order of running."""
 
-from functools import partial
-
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
@@ -15,13 +13,10 @@ from app.core.middleware.cors import EnvelopeCORSMiddleware
 from app.core.middleware.error_boundary import ErrorBoundaryMiddleware
 from app.core.middleware.request_guard import RequestGuardMiddleware
 from app.core.middleware.request_id import RequestIdMiddleware
-from app.core.middleware.request_logging import Listener, RequestLoggingMiddleware, log_exchange
+from app.core.middleware.request_logging import RequestLoggingMiddleware, log_exchange
 from app.core.middleware.security_headers import SecurityHeadersMiddleware
-from app.core.rate_limit.base import NullRateLimiter, RateLimiter
 from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
 from app.core.resources import Resources
-from app.core.telemetry.base import NullTelemetry, Telemetry
-from app.core.telemetry.requests import count_exchange
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -50,9 +45,16 @@ def middleware_stack(
         Middleware(RequestIdMiddleware),
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *concurrency(settings, resources, limited.exempt),
-        Middleware(RequestLoggingMiddleware, listeners=listeners(resources.telemetry)),
+        Middleware(
+            RequestLoggingMiddleware,
+            listeners=[*filter(None, (log_exchange, resources.count_request))],
+        ),
         *cors(settings),
-        *rate_limit(resources.rate_limiter, limited),
+        *(
+            [Middleware(RateLimitMiddleware, limiter=limiter, limited=limited)]
+            if (limiter := resources.rate_limiter)
+            else []
+        ),
         Middleware(ErrorBoundaryMiddleware),
         Middleware(RequestGuardMiddleware, allowed_hosts=settings.allowed_hosts),
         Middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes),
@@ -77,20 +79,6 @@ def concurrency(
             telemetry=resources.telemetry,
         )
     ]
-
-
-def listeners(telemetry: Telemetry) -> list[Listener]:
-    """Who is told of each request. Nobody but the log where telemetry is off."""
-    if isinstance(telemetry, NullTelemetry):
-        return [log_exchange]
-    return [log_exchange, partial(count_exchange, telemetry)]
-
-
-def rate_limit(limiter: RateLimiter, limited: RateLimitScope) -> list[Middleware]:
-    """No layer at all without a limit."""
-    if isinstance(limiter, NullRateLimiter):
-        return []
-    return [Middleware(RateLimitMiddleware, limiter=limiter, limited=limited)]
 
 
 def cors(settings: Settings) -> list[Middleware]:

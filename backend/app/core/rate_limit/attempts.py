@@ -73,7 +73,7 @@ class RedisAttemptLimiter:
         # repr: no two lists of texts read the same, whatever the texts are.
         return self._window.name(limit, repr((self._purpose, *counted)), together=self._purpose)
 
-    @fail_open(returning=None)
+    @fail_open
     async def _reserve(self, limits: dict[str, int]) -> Admission:
         try:
             return await self._window.admit(limits)
@@ -81,10 +81,10 @@ class RedisAttemptLimiter:
             raise ServiceUnavailable("The server is busy") from exc
 
     # What cannot be given back is forgotten with the window.
-    @fail_open(returning=None)
+    @fail_open
     async def _give_back(self, names: list[str], reserved: Admission) -> None:
         await self._window.give_back(names, reserved)
 
-    @fail_open(returning=None)
+    @fail_open
     async def _forget(self, name: str) -> None:
         await self._window.forget(name)

@@ -1,4 +1,4 @@
-"""A rate limiter answers one question about a key. Without Redis, or switched off, it has no opinion."""
+"""A rate limiter answers one question about a key. Without Redis it has no opinion; switched off, there is none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,10 +27,3 @@ Key = Callable[[], str]
 class RateLimiter(Protocol):
     async def hit(self, key: Key) -> Decision | None:
         """Count one request of ``key``. ``None``: not limited."""
-
-
-class NullRateLimiter:
-    """Limits nobody."""
-
-    async def hit(self, key: Key) -> Decision | None:
-        return None

@@ -141,7 +141,7 @@ class RedisRateLimiter:
         self.limit = limit
         self._window = SlidingWindow(gateway, window_seconds)
 
-    @fail_open(returning=None)
+    @fail_open
     async def hit(self, key: Key) -> Decision | None:
         name = self._window.name(self.limit, key())
         admission = await self._window.admit({name: self.limit})

@@ -54,7 +54,7 @@ async def check_dependencies(db: AsyncSession, redis: RedisGateway | None) -> Ch
 
 def state_of(name: str, result: State | BaseException) -> State:
     if isinstance(result, BaseException):
-        logger.error("readiness: the check of %s failed", name, exc_info=result)
+        logger.error("readiness_check_failed", extra={"dependency": name}, exc_info=result)
         return "error"
     return result
 
@@ -65,7 +65,8 @@ async def check_database(db: AsyncSession) -> State:
         async with asyncio.timeout(CHECK_SECONDS):
             await db.execute(text("SELECT 1"))
     except (SQLAlchemyError, OSError, TimeoutError) as error:
-        logger.warning("readiness: the database does not answer: %s", type(error).__name__)
+        extra = {"dependency": "db", "cause": type(error).__name__}
+        logger.warning("readiness_check_failed", extra=extra)
         return "error"
     finally:
         await db.close()  # what failed must not be committed when the request ends

@@ -1,5 +1,6 @@
 """What production refuses to start with, and what it warns of. The rules go across the sections."""
 
+import logging
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -14,6 +15,8 @@ PRODUCTION_NAMES = ("production", "prod", "staging")
 COUNTS_AS_PRODUCTION = (
     "every APP_ENV but local and test counts as production; .env is read in local only"
 )
+
+logger = logging.getLogger(__name__)
 
 
 class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, AuthSettings):
@@ -51,3 +54,9 @@ class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, Aut
             "DATABASE_URL is SQLite: one writer, one machine": self.database_dialect == "sqlite",
         }
         return [sentence for sentence, applies in unwise.items() if applies]
+
+
+def log_production_warnings(settings: ProductionRules) -> None:
+    """One warning at the start for everything that production allows and should not need."""
+    if warnings := settings.warnings():
+        logger.warning("unsafe_configuration", extra={"reasons": warnings})

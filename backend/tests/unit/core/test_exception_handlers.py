@@ -72,7 +72,7 @@ class TestMeaning:
         assert PRIVATE not in error.message + str(error.details)
 
     def test_of_an_error_of_ours_is_itself(self) -> None:
-        error = NotFound("There is no such user")
+        error = NotFound("User not found")
 
         assert as_app_error(error) is error
 
@@ -227,7 +227,7 @@ class TestOperator:
 
         (record,) = caplog.records
         assert (record.name, record.levelname) == ("app.core.exception_handlers", "ERROR")
-        assert record.getMessage() == "unhandled RuntimeError"
+        assert record.getMessage() == "unhandled_exception"
         assert record.exc_info == (RuntimeError, exc, None)
 
     @pytest.mark.parametrize("status", [500, 502, 599])
@@ -245,7 +245,7 @@ class TestOperator:
 
         record: Any = caplog.records[0]
         assert [found.levelname for found in caplog.records] == ["WARNING"]
-        assert record.getMessage() == "dependency unavailable: OperationalError"
+        assert record.getMessage() == "dependency_unavailable"
         assert record.exc_info is None
         assert record.cause.startswith("ConnectionRefusedError: refused")
         assert len(record.cause) == 300

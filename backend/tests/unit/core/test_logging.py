@@ -150,7 +150,7 @@ class TestQueuedHandler:
 
         with os.fdopen(os.dup(pipe.reader)) as stream:
             for line in stream:
-                if "records dropped" in line:
+                if "log_records_dropped" in line:
                     break
 
         assert 0 < json.loads(line)["dropped"] <= handler.dropped

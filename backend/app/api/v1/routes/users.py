@@ -54,5 +54,5 @@ async def read_user(
 async def find_user(db: AsyncSession, user_id: UUID) -> UserPublic:
     user = await UserRepository(db).get_by_id(user_id)
     if user is None:
-        raise NotFound("There is no such user")
+        raise NotFound("User not found")
     return UserPublic.model_validate(user)

@@ -42,7 +42,7 @@ class TestErrorBoundary:
         assert json.loads(body["body"]) == {
             "error": {
                 "code": "internal_error",
-                "message": "Something went wrong on our side",
+                "message": "Internal server error",
                 "request_id": "the-id",
                 "details": {},
             }

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from app.core.rate_limit.base import Decision, NullRateLimiter
+from app.core.rate_limit.base import Decision
 from app.core.rate_limit.redis import SLICES, RedisRateLimiter
 from app.core.redis.circuit_breaker import CircuitBreaker
 from app.core.redis.gateway import RedisGateway, build_client
@@ -54,12 +54,6 @@ class TestCounting:
             await hit(RedisRateLimiter(gateway, 10, HOUR))
 
         assert (await hit(RedisRateLimiter(gateway, 5, HOUR))).allowed
-
-    async def test_null_limiter_has_no_opinion_and_makes_no_key(self) -> None:
-        def key() -> str:
-            raise AssertionError
-
-        assert await NullRateLimiter().hit(key) is None
 
 
 class TestWindow:

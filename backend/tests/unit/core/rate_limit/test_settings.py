@@ -4,7 +4,6 @@ import pytest
 from pydantic import ValidationError
 
 from app.core.rate_limit.attempts import NullAttemptLimiter
-from app.core.rate_limit.base import NullRateLimiter
 from app.core.resources import build_resources
 from app.core.settings.problems import describe
 from app.core.telemetry.base import NullTelemetry
@@ -18,7 +17,7 @@ def test_everything_is_off_by_default() -> None:
     resources = build_resources(make_settings())
 
     assert resources.redis is None
-    assert isinstance(resources.rate_limiter, NullRateLimiter)
+    assert resources.rate_limiter is None
     assert isinstance(resources.login_attempts, NullAttemptLimiter)
     assert isinstance(resources.telemetry, NullTelemetry)
 
@@ -26,7 +25,7 @@ def test_everything_is_off_by_default() -> None:
 def test_redis_alone_switches_nothing_on() -> None:
     resources = build_resources(make_settings(redis_url=REDIS))
 
-    assert isinstance(resources.rate_limiter, NullRateLimiter)
+    assert resources.rate_limiter is None
     assert isinstance(resources.login_attempts, NullAttemptLimiter)
 
 

@@ -9,7 +9,7 @@ from app.core.redis.gateway import RedisUnavailable
 
 
 class Shop:
-    @fail_open(returning=None)
+    @fail_open
     async def ask(self, response: str | BaseException) -> str:
         """What is asked."""
         if isinstance(response, BaseException):

@@ -1,0 +1,22 @@
+"""How the API is presented: the versioned part first, each tag with a sentence, each operation with a stable name."""
+
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+TAGS: list[dict[str, Any]] = [
+    {"name": "users", "description": "Accounts: create one, read one's own, read any as an admin."},
+    {"name": "health", "description": "Probes for a load balancer or an orchestrator."},
+    {"name": "auth", "description": "Log in for an access token, and see who is logged in."},
+    {
+        "name": "legacy",
+        "description": "Paths without a version: frozen, for the clients that use them.",
+    },
+]
+
+
+def operation_id(route: APIRoute) -> str:
+    """v1_users_read_me, legacy_auth_login: stable names for generated clients."""
+    named = [part for part in route.path_format.split("/") if part and "{" not in part]
+    version, *rest = named[1:] if named[:1] == ["api"] and named[1:] else ["legacy", *named]
+    return "_".join([version, *rest[:1], route.name])
