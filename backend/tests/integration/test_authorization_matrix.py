@@ -28,9 +28,10 @@ from tests.fixtures.matrix import (
     MATRIX,
     OPERATIONS,
     Row,
-    read,
+    fields_of,
+    rows_of,
 )
-from tests.fixtures.resource import Resource, Upload
+from tests.fixtures.resource import Endpoint, ErrorCase, Resource, Upload
 
 READ_ME = OPERATIONS["v1_users_read_me"]
 READ_USER = OPERATIONS["v1_users_read_user"]
@@ -38,18 +39,15 @@ ROWS = pytest.mark.parametrize("row", MATRIX, ids=lambda row: str(row.route))
 
 # A resource with rows that change and delete: accounts, for admins.
 ACCOUNTS = Resource(
-    routes=f"""
-        method  path                    operation  body    anonymous  self  other  admin  deactivated  expired  demoted  returns
-        PATCH   /accounts/{{account_id}}  -          change  401        403   403    200    401          401      403      UserPublic
-        DELETE  /accounts/{{account_id}}  -          -       401        403   403    204    401          401      403      -
-
-        returns     fields
-        UserPublic  {" ".join(READ_USER.fields or ())}
-    """,
+    path="/accounts",
+    endpoints=(
+        Endpoint("PATCH", "/{account_id}", body="change", owner=403, other=403),
+        Endpoint("DELETE", "/{account_id}", owner=403, other=403, admin=204),
+    ),
     bodies={"change": lambda: {"is_active": False}},
     path_objects={"account_id": lambda owner: User(email=f"of.{owner.email}", hashed_password="-")},
 )
-CHANGE, DELETE = read(ACCOUNTS)
+CHANGE, DELETE = rows_of(ACCOUNTS, {})
 
 Break = Callable[[FastAPI, Callers], None]
 
@@ -184,22 +182,48 @@ class TestResource:
 
         assert (first, second) == ([], [])
 
+    @pytest.mark.parametrize(
+        ("endpoint", "error_cases", "message"),
+        [
+            (Endpoint("POST", body="gift"), {}, "POST /gifts: bodies has no 'gift'"),
+            (
+                Endpoint("GET", "/{gift_id}"),
+                {},
+                r"GET /gifts/\{gift_id\}: path_objects has no gift_id",
+            ),
+            (
+                Endpoint("GET"),
+                {("PUT", 409): ErrorCase()},
+                "error case PUT 409: /gifts has no such",
+            ),
+        ],
+        ids=["body", "path object", "error case"],
+    )
+    def test_error_names_the_row(
+        self, endpoint: Endpoint, error_cases: dict[tuple[str, int], ErrorCase], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            Resource("/gifts", (endpoint,), error_cases=error_cases)
+
+    def test_fields_are_read_from_the_document(self) -> None:
+        page = {"items": {"type": "array", "items": {"$ref": "#/components/schemas/Gift"}}}
+        gift = {"id": {"type": "string"}, "more": {"type": "object"}}
+        document = {"components": {"schemas": {"Gift": {"properties": gift}}}}
+
+        assert [*fields_of(document, {"properties": page})] == ["items.id", "items.more*"]
+
     async def test_may_send_a_file(self, app: FastAPI, callers: Callers) -> None:
         @app.post("/files", include_in_schema=False)
         async def upload(file: UploadFile, caller: CurrentUser) -> dict[str, int | None]:
             return {"size": file.size}
 
-        (row,) = read(
+        (row,) = rows_of(
             Resource(
-                routes="""
-                    method  path    operation  body   anonymous  self  other  admin  deactivated  expired  demoted  returns
-                    POST    /files  -          file   401        200   200    200    401          401      200      Size
-
-                    returns  fields
-                    Size     size
-                """,
+                path="/files",
+                endpoints=(Endpoint("POST", body="file"),),
                 bodies={"file": lambda: Upload("file", b"x")},
-            )
+            ),
+            {},
         )
 
         assert await violations(app, row, callers) == []

@@ -46,7 +46,7 @@ def cycle() -> list[object]:
 
 def deep() -> object:
     value: object = "bottom"
-    for _ in range(100_000):
+    for _ in range(10_000):
         value = [value]
     return value
 
