@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +18,7 @@ from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, ValidationFailed
+from app.core.http.fastapi_internals import Dependant
 from app.core.settings.problems import describe
 from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository

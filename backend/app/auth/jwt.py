@@ -49,7 +49,10 @@ class TokenClaims(BaseModel):
 
 
 class _StrictJwt(jwt.PyJWT):
-    """PyJWT, except that the payload is read as strictly as a request body."""
+    """PyJWT, except that the payload is read as strictly as a request body.
+
+    Relies on PyJWT 2.15, which reads it by ``_decode_payload``.
+    """
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from sqlalchemy import event, orm
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.util import await_only
+
+from app.db.sqlalchemy_internals import await_only
 
 Invalidate = Callable[[str], Awaitable[None]]
 

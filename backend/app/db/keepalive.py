@@ -1,4 +1,7 @@
-"""TCP keep-alives: an idle connection is not forgotten by what is between, and a dead one is noticed."""
+"""TCP keep-alives: an idle connection is not forgotten by what is between, and a dead one is noticed.
+
+Relies on asyncpg 0.32: a connection has its transport in ``_transport``. No other module looks inside asyncpg.
+"""
 
 import socket
 

@@ -11,13 +11,18 @@ from typing import TypeVar
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
-from sqlalchemy.util.concurrency import await_
-from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, QueueCommon
 
 from app.core.errors import AppError, Overloaded
 from app.core.log.throttled_warning import ThrottledWarning
 from app.core.runtime.loop_load import LoopLoad
 from app.core.runtime.queue_bound import QueueBound
+from app.db.sqlalchemy_internals import (
+    AsyncAdaptedQueue,
+    Empty,
+    QueueCommon,
+    await_,
+    invalidate_all,
+)
 
 T = TypeVar("T")
 
@@ -127,7 +132,7 @@ class PostgresPool(FairPool):
 
     def distrust(self, held: PoolProxiedConnection, exc: Exception) -> None:
         """End this connection, and replace every other one that was made before when it is next taken."""
-        self._invalidate(held, exc)
+        invalidate_all(self, held, exc)
 
 
 def waited_seconds() -> float:

@@ -5,16 +5,18 @@ The transaction ends before the answer starts: a commit that fails becomes an er
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any, NoReturn
+from contextlib import asynccontextmanager
+from typing import Annotated, NoReturn
 
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.requests import HTTPConnection
 
 from app.core.config import Settings
+from app.core.http.fastapi_internals import function_exit_stack
 from app.db.cache_invalidation import INVALIDATE, Invalidate, Session
 from app.db.postgres import postgres_engine
+from app.db.sqlalchemy_internals import replace_sync_session
 from app.db.sqlite import sqlite_engine
 
 SessionFactory = async_sessionmaker[AsyncSession]
@@ -64,8 +66,7 @@ async def get_db(connection: HTTPConnection) -> AsyncSession:
     if SESSION not in scope:
         # FastAPI's own stack, which it leaves between the endpoint and the answer. What ``Depends`` itself would leave
         # without ``scope="function"`` is left after the answer: a commit that fails there is a 201 that was lost.
-        stack: AsyncExitStack = scope["fastapi_function_astack"]
-        scope[SESSION] = await stack.enter_async_context(
+        scope[SESSION] = await function_exit_stack(scope).enter_async_context(
             transaction(connection.app.state.session_factory)
         )
     session: AsyncSession = scope[SESSION]
@@ -93,9 +94,7 @@ async def end(session: AsyncSession) -> None:
         else:
             session.sync_session.close()
     finally:
-        # Both names by which an AsyncSession knows the session that does its work.
-        ended: Any = Ended()
-        session.sync_session = session._proxied = ended  # noqa: SLF001  there is no other way to it
+        replace_sync_session(session, Ended())
 
 
 class SessionEnded(RuntimeError):

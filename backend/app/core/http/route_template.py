@@ -6,6 +6,8 @@ from typing import Any
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.types import Scope
 
+from app.core.http.fastapi_internals import effective_context
+
 UNMATCHED = "__unmatched__"
 
 
@@ -26,7 +28,7 @@ def effective_route(scope: Scope) -> Any:
     one about the mount that this application stands in. ``None`` where there is no route.
     """
     route = scope.get("route")
-    context = scope.get("fastapi", {}).get("effective_route_context")
+    context = effective_context(scope)
     return context if context is not None and context.original_route is route else route
 
 

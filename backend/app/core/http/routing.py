@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.errors import ValidationFailed
 from app.core.http.body_limit import SCOPE_KEY, BodyLimit
+from app.core.http.fastapi_internals import form_limits_around, is_included_in_a_tree
 from app.core.http.route_template import effective_route, route_path
 from app.core.http.strict_request import Declared, StrictRequest
 
@@ -39,8 +40,8 @@ class StrictRoute(APIRoute):
             nonlocal declared
             if declared is None:
                 route = effective_route(request.scope) or self
-                limits: dict[str, Any] = request.scope.get("fastapi", {}).get("form_limits", {})
-                declared = Declared.by(route, limits | dict(self.form_limits))
+                limits = {**form_limits_around(request.scope), **self.form_limits}
+                declared = Declared.by(route, limits)
             if declared.once:
                 check_query(request, declared.once)
             if declared.media_type:
@@ -67,7 +68,7 @@ class StrictRoute(APIRoute):
         # Most routes are not meant, and a look at the path is half of FastAPI's own work: a twentieth of who-am-I
         # behind a hundred routes. Under a router that was not flattened, for which FastAPI keeps notes in the
         # scope, the path here would be only a part of it.
-        if "fastapi" not in scope and not self.path_regex.match(route_path(scope)):
+        if not is_included_in_a_tree(scope) and not self.path_regex.match(route_path(scope)):
             return Match.NONE, {}
         return super().matches(self._as_get(scope))
 

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from fastapi import params
-from fastapi._compat import ModelField, field_annotation_is_sequence
-from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import get_flat_params
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from starlette.datastructures import FormData
@@ -17,6 +14,12 @@ from starlette.requests import Request
 from app.core.errors import BadRequest
 from app.core.http import strict_json
 from app.core.http.content_type import check_content
+from app.core.http.fastapi_internals import (
+    Dependant,
+    ModelField,
+    field_annotation_is_sequence,
+    get_flat_params,
+)
 from app.core.http.forms import (
     FORM,
     MULTIPART,
@@ -24,6 +27,7 @@ from app.core.http.forms import (
     StrictMultiPartParser,
     form_fields,
 )
+from app.core.http.starlette_internals import ParsedRequest
 
 JSON = "application/json"
 
@@ -49,7 +53,7 @@ class Declared:
         )
 
 
-class StrictRequest(Request):
+class StrictRequest(ParsedRequest):
     """Raises ``BadRequest`` for a JSON or a form with another reading, 415 for what is neither."""
 
     def __init__(self, request: Request, declared: Declared) -> None:
@@ -68,22 +72,16 @@ class StrictRequest(Request):
             elif media_type == JSON or media_type.endswith("+json"):
                 await self.json()
 
-    async def json(self) -> Any:
-        if not hasattr(self, "_json"):
-            try:
-                self._json = strict_json.loads(await self.body())
-            except strict_json.NotStrictJson as error:
-                raise BadRequest(str(error)) from None
-        return self._json
+    async def parse_json(self) -> Any:
+        try:
+            return strict_json.loads(await self.body())
+        except strict_json.NotStrictJson as error:
+            raise BadRequest(str(error)) from None
 
-    async def _get_form(self, **limits: object) -> FormData:
-        if self._form is None:
-            if self.declared.media_type == MULTIPART:
-                self._form = await self._multipart()
-            else:
-                fields = form_fields(await self.body(), self.declared.repeatable)
-                self._form = FormData([*fields])
-        return self._form
+    async def parse_form(self) -> FormData:
+        if self.declared.media_type == MULTIPART:
+            return await self._multipart()
+        return FormData([*form_fields(await self.body(), self.declared.repeatable)])
 
     async def _multipart(self) -> FormData:
         declared = self.declared
