@@ -18,7 +18,7 @@ CODE = backend scripts
 
 export PYTHONPATH := backend
 
-.PHONY: help run test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade superuser check verify export-logs audit sbom
+.PHONY: help run test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +63,10 @@ db-revision: ## Write a migration from the models (msg="add orders")
 db-downgrade: ## Undo the last migration (rev=0001: all after that one)
 	@$(RUN) scripts/downgrade.py "$(rev)"
 
-superuser: ## Create an admin account; asks for address and password
+db-reset: ## Drop every table and migrate again, in local and test only; asks first (args=--yes)
+	@$(RUN) scripts/reset.py $(args)
+
+superuser: ## Create an admin account, or make an admin of an existing one; asks for address and password
 	@$(RUN) -m app.cli create-superuser $(args)
 
 ##@ Operate

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
@@ -17,7 +19,7 @@ from app.auth.password import hash_password
 from app.auth.policy import check_new_password
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings, misspelt_names, read_settings
-from app.core.errors import AppError, ValidationFailed
+from app.core.errors import AppError, NotFound, ValidationFailed
 from app.core.http.fastapi_internals import Dependant
 from app.core.settings.problems import describe
 from app.db.session import build_engine, build_session_factory
@@ -38,38 +40,75 @@ def create_superuser(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make an admin of an account that exists.")
+    ] = False,
 ) -> None:
-    """Create an admin account. Its password is prompted for, or read from standard input."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    """Create an admin account. Its password is prompted for, or read from standard input.
+
+    An account that exists becomes an admin with --promote, or where the question about it is answered by yes; its
+    password stays.
+    """
     settings = get_settings()
     try:
         address = canonical_email(email)
-    except ValueError as error:
-        raise failed(str(error)) from None
-    try:
+        asks = not promote and not password_stdin and asyncio.run(is_registered(settings, address))
+        if asks:
+            question = f"{address} is registered. Make it an admin, with the password that it has?"
+            typer.confirm(question, abort=True)
+        if promote or asks:
+            asyncio.run(promote_account(settings, address))
+            typer.echo(f"Made an admin of the existing account {address}; its password stays")
+            return
+        password = read_password(password_stdin)
         check_new_password(password, address, settings)
         asyncio.run(insert_superuser(settings, address, password))
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
     except SQLAlchemyError:
         raise failed("The database cannot be used. Is it running and migrated?") from None
-    except AppError as error:
+    except (AppError, ValueError) as error:
         raise failed(str(error)) from None
     typer.echo(f"Created the admin account {address}")
 
 
-async def insert_superuser(settings: Settings, email: str, password: str) -> None:
+def read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+@asynccontextmanager
+async def accounts(settings: Settings) -> AsyncIterator[UserRepository]:
+    """The accounts in one transaction, committed at its end."""
     engine = build_engine(settings)
     try:
         async with build_session_factory(engine).begin() as session:
-            hashed = hash_password(password, rounds=settings.password_hash_rounds)
-            await UserRepository(session).create(email, hashed, is_superuser=True)
+            yield UserRepository(session)
     finally:
         if engine is not None:
             await engine.dispose()
+
+
+async def insert_superuser(settings: Settings, email: str, password: str) -> None:
+    hashed = hash_password(password, rounds=settings.password_hash_rounds)
+    async with accounts(settings) as users:
+        await users.create(email, hashed, is_superuser=True)
+
+
+async def is_registered(settings: Settings, email: str) -> bool:
+    async with accounts(settings) as users:
+        return await users.get_by_email(email) is not None
+
+
+async def promote_account(settings: Settings, email: str) -> None:
+    """Raises ``NotFound`` where there is no such account. A cached copy of it lives on until it expires."""
+    async with accounts(settings) as users:
+        user = await users.get_by_email(email)
+        if user is None:
+            raise NotFound(f"{email} is not registered")
+        user.is_superuser = True
 
 
 @cli.command()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner, Result
 
-from app.auth.password import verify_password
+from app.auth.password import hash_password, verify_password
 from app.cli import cli as command
 from app.core import config
 from app.core.app_factory import create_app
@@ -63,6 +63,50 @@ class TestCreateSuperuser:
 
         assert done.exit_code == 1
         assert done.stderr.strip() == "This e-mail address is already registered"
+
+    async def test_promotes_an_account_that_exists_and_keeps_its_password(
+        self, database_url: str, db: AsyncSession
+    ) -> None:
+        hashed = hash_password(PASSWORD, rounds=4)
+        await UserRepository(db).create("ada@example.com", hashed)
+        await db.commit()
+
+        done = await cli(
+            *("create-superuser", "--email", "Ada@example.com", "--promote"),
+            DATABASE_URL=database_url,
+        )
+
+        assert "Made an admin of the existing account ada@example.com" in done.stdout
+        user = await UserRepository(db).get_by_email("ada@example.com")
+        assert user is not None
+        await db.refresh(user)
+        assert (user.is_superuser, user.hashed_password) == (True, hashed)
+
+    @pytest.mark.parametrize(("response", "is_promoted"), [("y", True), ("n", False)])
+    async def test_asks_before_it_promotes(
+        self, database_url: str, db: AsyncSession, response: str, is_promoted: bool
+    ) -> None:
+        user = await UserRepository(db).create("ada@example.com", "hash")
+        await db.commit()
+
+        done = await cli(
+            *("create-superuser", "--email", "ada@example.com"),
+            stdin=f"{response}\n",
+            DATABASE_URL=database_url,
+        )
+
+        assert "is registered" in done.stdout
+        await db.refresh(user)
+        assert user.is_superuser is is_promoted
+
+    async def test_promotes_nobody_who_is_not_registered(self, database_url: str) -> None:
+        done = await cli(
+            *("create-superuser", "--email", "ada@example.com", "--promote"),
+            DATABASE_URL=database_url,
+        )
+
+        assert done.exit_code == 1
+        assert done.stderr.strip() == "ada@example.com is not registered"
 
     @pytest.mark.parametrize(
         ("email", "password", "complaint"),
