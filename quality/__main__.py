@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 AT_ONCE = 2
 # The sections of chaos that look at no clock.
-NO_CLOCK = ("rate_limit", "crosstalk", "races", "shutdown", "signals", "leaks", "limits")
+NO_CLOCK = ("isolation", "races", "shutdown", "signals", "leaks", "limits")
 PYTEST = ("pytest", "-q", "-n", "auto")
 
 

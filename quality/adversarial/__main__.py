@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from app.core.config import LOCAL_JWT_SECRET
-from quality.adversarial.arena import Arena, Attack, Tally
 from quality.adversarial.catalogue import catalogue, table
+from quality.adversarial.context import Attack, Context, Stats
 from quality.testkit.server import modules_on, serving, variables
 from quality.testkit.services import REDIS_URL, create_accounts, require_redis, throwaway_database
 
@@ -23,9 +23,9 @@ SHOWN = 10  # failures of one attack
 
 
 @asynccontextmanager
-async def arena(
+async def context(
     folder: Path, database_url: str, *, modules: bool, quick: bool
-) -> AsyncIterator[Arena]:
+) -> AsyncIterator[Context]:
     """A server with nobody on it yet but three accounts."""
     name = "modules" if modules else "plain"
     alice, bob = await create_accounts(database_url, f"alice@{name}.example", f"bob@{name}.example")
@@ -33,7 +33,7 @@ async def arena(
     modules_if_asked = modules_on(REDIS_URL) if modules else {}
     environment = variables(database_url, JWT_SECRET_KEY=LOCAL_JWT_SECRET, **modules_if_asked)
     async with serving(folder, environment) as server:
-        yield Arena(server, environment, folder, alice, bob, admin, quick=quick)
+        yield Context(server, environment, folder, alice, bob, admin, quick=quick)
 
 
 async def run(attacks: list[Attack], *, quick: bool) -> int:
@@ -45,7 +45,7 @@ async def run(attacks: list[Attack], *, quick: bool) -> int:
         url = await stack.enter_async_context(throwaway_database("attack"))
         arenas = {
             modules: await stack.enter_async_context(
-                arena(folder, url, modules=modules, quick=quick)
+                context(folder, url, modules=modules, quick=quick)
             )
             for modules in sorted({attack.modules for attack in attacks})
         }
@@ -54,19 +54,19 @@ async def run(attacks: list[Attack], *, quick: bool) -> int:
     return int(not all(survived))
 
 
-async def survives(attack: Attack, arena: Arena) -> bool:
+async def survives(attack: Attack, context: Context) -> bool:
     """Whether the server withstands an attack; one line about it."""
-    arena.tally, started = Tally(), time.perf_counter()
+    context.tally, started = Stats(), time.perf_counter()
     try:
-        await attack.run(arena)
+        await attack.run(context)
     except Exception as error:  # noqa: BLE001  the next attack is still to be run
-        arena.tally.failures.append(f"between the variants: {type(error).__name__}: {error}")
-    await arena.aftermath(attack.may_log)
-    failures = arena.tally.failures
-    if not arena.tally.variants:
+        context.tally.failures.append(f"between the variants: {type(error).__name__}: {error}")
+    await context.postconditions(attack.may_log)
+    failures = context.tally.failures
+    if not context.tally.variants:
         failures.append("nothing was tried")
     seconds = time.perf_counter() - started
-    row = f"{attack.id}  {attack.what:78} {arena.tally.variants:5} variants {seconds:6.1f} s"
+    row = f"{attack.id}  {attack.what:78} {context.tally.variants:5} variants {seconds:6.1f} s"
     print(row, "FAILED" if failures else "ok", flush=True)
     for failure in failures[:SHOWN]:
         print(f"        {failure}", flush=True)

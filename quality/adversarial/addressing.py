@@ -4,7 +4,7 @@ from functools import partial
 from urllib.parse import unquote
 from uuid import uuid4
 
-from quality.adversarial.arena import Arena, attack
+from quality.adversarial.context import Context, attack
 from quality.adversarial.counting import FORWARDED, TRUSTING, TRUSTING_ANOTHER, Meter, own_count
 from quality.adversarial.expect import expect, must
 from quality.testkit.client import Response, message
@@ -46,39 +46,41 @@ ONE_CLIENT = {
     "the last who is no proxy",
     modules=True,
 )
-async def forwarded_for(arena: Arena) -> None:
-    async with arena.another(*TRUSTING, **own_count(PLENTY)) as trusting:
+async def forwarded_for(context: Context) -> None:
+    async with context.another(*TRUSTING, **own_count(PLENTY)) as trusting:
         for claim, client in CHAINS.items():
-            with arena.variant(f"trusted: {claim:.50}"):
+            with context.variant(f"trusted: {claim:.50}"):
                 seen = await client_of(trusting, (FORWARDED, claim))
                 must(seen == client, f"the client is {seen:.100}")
-        with arena.variant("trusted: in two headers"):
+        with context.variant("trusted: in two headers"):
             pair = (FORWARDED, "198.51.100.1"), (FORWARDED, "203.0.113.7")
             must(await client_of(trusting, *pair) == "203.0.113.7", "not the last one")
         for name, claims in ONE_CLIENT.items():
-            with arena.variant(f"trusted: {name} is one client"):
+            with context.variant(f"trusted: {name} is one client"):
                 meter = Meter()
                 for claim in claims:
                     await meter.read(partial(claiming, trusting, claim))
-    async with arena.another(*TRUSTING_ANOTHER, **own_count(PLENTY)) as wary:
+    async with context.another(*TRUSTING_ANOTHER, **own_count(PLENTY)) as wary:
         meter = Meter()
         for claim in CHAINS:
-            with arena.variant(f"not trusted: {claim:.50}"):
+            with context.variant(f"not trusted: {claim:.50}"):
                 await meter.read(partial(claiming, wary, claim))
                 must(await client_of(wary, (FORWARDED, claim)) == HOST, "it was believed")
 
 
-async def claiming(arena: Arena, claim: str) -> Response:
+async def claiming(context: Context, claim: str) -> Response:
     """One request that is counted."""
-    return await arena.get(ME, headers=[(FORWARDED, claim)])
+    return await context.get(ME, headers=[(FORWARDED, claim)])
 
 
-async def client_of(arena: Arena, *headers: tuple[str, str]) -> str:
+async def client_of(context: Context, *headers: tuple[str, str]) -> str:
     """Who sent a request with these headers, as the log has it."""
     request_id = uuid4().hex
-    expect(await arena.get("/health", headers=[*headers, ("X-Request-ID", request_id)]), 200)
-    await arena.settled()
-    [record] = [line for line in arena.server.events("request") if line["request_id"] == request_id]
+    expect(await context.get("/health", headers=[*headers, ("X-Request-ID", request_id)]), 200)
+    await context.settled()
+    [record] = [
+        line for line in context.server.events("request") if line["request_id"] == request_id
+    ]
     return str(record["client"])
 
 
@@ -109,20 +111,20 @@ DISGUISES = {
 @attack(
     "A-55", "headers that would change host, scheme, path or method", "the same answer as without"
 )
-async def disguises(arena: Arena) -> None:
+async def disguises(context: Context) -> None:
     for method, path, token in (
         ("GET", "/docs", ""),
         ("GET", "/openapi.json", ""),
         ("GET", ME, ""),
-        ("GET", ME, arena.alice.token),
+        ("GET", ME, context.alice.token),
         ("POST", "/health", ""),
         ("GET", "/nothing", ""),
     ):
         same = ("X-Request-ID", "same")
-        plain = await arena.request(method, path, [same], token=token)
+        plain = await context.request(method, path, [same], token=token)
         for name, value in DISGUISES.items():
-            with arena.variant(f"{method} {path} {name}"):
-                response = await arena.request(method, path, [same, (name, value)], token=token)
+            with context.variant(f"{method} {path} {name}"):
+                response = await context.request(method, path, [same, (name, value)], token=token)
                 must(response.status == plain.status, f"{response.status}, not {plain.status}")
                 must(response.body == plain.body, f"another body: {response.body[:300]!r}")
                 must(lasting(response) == lasting(plain), f"other headers: {response.headers}")
@@ -149,29 +151,29 @@ FOREIGN_HOSTS = (
     "400, counted, and never shown",
     modules=True,
 )
-async def hosts(arena: Arena) -> None:
+async def hosts(context: Context) -> None:
     names = f"{HOST},api.example.com,*.example.org"
-    async with arena.another(ALLOWED_HOSTS=names, **own_count(PLENTY)) as picky:
+    async with context.another(ALLOWED_HOSTS=names, **own_count(PLENTY)) as picky:
         meter = Meter()
         for host in ("api.example.com", "a.example.org:80"):
-            with arena.variant(f"good: {host}"):
+            with context.variant(f"good: {host}"):
                 expect(await meter.read(partial(picky.send, to(host))), 401)
         for host in (*MALFORMED_HOSTS, *FOREIGN_HOSTS):
-            with arena.variant(f"{host:.40}"):
+            with context.variant(f"{host:.40}"):
                 response = await meter.read(partial(picky.send, to(host)))
                 expect(response, 400)
                 must(not host or host.encode() not in said(response), "the answer shows it")
     for host in MALFORMED_HOSTS:
-        with arena.variant(f"{host:.40} where every name is served"):
-            expect(await arena.send(to(host)), 400)
+        with context.variant(f"{host:.40} where every name is served"):
+            expect(await context.send(to(host)), 400)
     for target in (
         f"http://{EVIL}{ME}",
         f"HTTP://{EVIL}:80{ME}",
         f"http://user:x@{EVIL}{ME}",
         f"ftp://{EVIL}{ME}",
     ):
-        with arena.variant(target):
-            response = await Meter().read(partial(arena.get, target))
+        with context.variant(target):
+            response = await Meter().read(partial(context.get, target))
             expect(response, 401)
             must(EVIL.encode() not in said(response), "the answer shows it")
 
@@ -209,12 +211,12 @@ SAME_PATHS = (
     "404, 400 or 422, counted, and never a redirect",
     modules=True,
 )
-async def paths(arena: Arena) -> None:
-    async with arena.another(**own_count(PLENTY)) as fresh:
+async def paths(context: Context) -> None:
+    async with context.another(**own_count(PLENTY)) as fresh:
         meter = Meter()
         for path in (*OTHER_PATHS, *SAME_PATHS):
-            with arena.variant(path):
-                send = partial(fresh.get, path, arena.alice.token)
+            with context.variant(path):
+                send = partial(fresh.get, path, context.alice.token)
                 response = await (meter.read(send) if is_limited(path) else send())
                 expect(response, *((200,) if path in SAME_PATHS else (400, 404, 422)))
                 must(response.header("location") is None, "a redirect")

@@ -8,7 +8,7 @@ from itertools import chain
 from uuid import uuid4
 
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
-from quality.adversarial.arena import FORM, JSON, Arena, attack
+from quality.adversarial.context import FORM, JSON, Context, attack
 from quality.adversarial.expect import expect, expect_no_http, must
 from quality.testkit.client import message
 from quality.testkit.memory import resident_mib
@@ -41,32 +41,32 @@ def account_json(
     return b'{"email": "%b", "password": "%b"%b}' % (address, password, more)
 
 
-async def refuse_all(arena: Arena, bodies: Mapping[str, bytes], *statuses: int) -> None:
+async def refuse_all(context: Context, bodies: Mapping[str, bytes], *statuses: int) -> None:
     """Each is refused as the body of a new account, and makes none; a good one is accepted."""
-    expect(await arena.post_json(USERS, account_json()), 201)
-    before = await accounts(arena)
+    expect(await context.post_json(USERS, account_json()), 201)
+    before = await accounts(context)
     for name, body in bodies.items():
-        with arena.variant(name):
-            send = partial(arena.post_json, USERS, body)
-            expect(await arena.within(AT_ONCE_SECONDS, send), *statuses)
-    must(await accounts(arena) == before, "an account was created")
+        with context.variant(name):
+            send = partial(context.post_json, USERS, body)
+            expect(await context.within(AT_ONCE_SECONDS, send), *statuses)
+    must(await accounts(context) == before, "an account was created")
 
 
-async def accounts(arena: Arena) -> int:
-    async with arena.database() as database:
+async def accounts(context: Context) -> int:
+    async with context.database() as database:
         return int(await database.fetchval("SELECT count(*) FROM users"))
 
 
 @attack(
     "A-36", "100 000 nested arrays and objects, closed and not", "413, as many as fit 400, at once"
 )
-async def nesting(arena: Arena) -> None:
-    await refuse_all(arena, NESTED, 413)
-    await refuse_all(arena, {name: body[:LIMIT] for name, body in NESTED.items()}, 400)
+async def nesting(context: Context) -> None:
+    await refuse_all(context, NESTED, 413)
+    await refuse_all(context, {name: body[:LIMIT] for name, body in NESTED.items()}, 400)
 
 
 @attack("A-37", "the same name twice: email, is_superuser, escaped, inside", "400")
-async def same_name_twice(arena: Arena) -> None:
+async def same_name_twice(context: Context) -> None:
     good = account_json()
     bodies = {
         "email": b'{"email": "grace@example.com", ' + good[1:],
@@ -77,11 +77,11 @@ async def same_name_twice(arena: Arena) -> None:
         "the same value": account_json(more=b', "password": "%b"' % PASSWORD.encode()),
         "1 001 names": b"{%b}" % b",".join(b'"%x":1' % number for number in range(1_001)),
     }
-    await refuse_all(arena, bodies, 400)
+    await refuse_all(context, bodies, 400)
 
 
 @attack("A-38", "NaN, Infinity, 1e400: no JSON; -0: no text", "400; -0: 422")
-async def numbers_that_are_none(arena: Arena) -> None:
+async def numbers_that_are_none(context: Context) -> None:
     for word in (b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1e99999"):
         bodies = {
             f"{word.decode()} as email": b'{"email": %b, "password": "%b"}'
@@ -89,17 +89,17 @@ async def numbers_that_are_none(arena: Arena) -> None:
             f"{word.decode()} in an unknown field": account_json(more=b', "a": %b' % word),
             f"{word.decode()} alone": word,
         }
-        await refuse_all(arena, bodies, 400)
+        await refuse_all(context, bodies, 400)
     zeroes = {
         "-0 as email": b'{"email": -0, "password": "%b"}' % PASSWORD.encode(),
         "-0.0 in an unknown field": account_json(more=b', "a": -0.0'),
         "-0 alone": b"-0",
     }
-    await refuse_all(arena, zeroes, 422)
+    await refuse_all(context, zeroes, 422)
 
 
 @attack("A-39", "integers of 4 000, 5 000 and 1 000 000 digits", "400, 413 or 422, at once")
-async def many_digits(arena: Arena) -> None:
+async def many_digits(context: Context) -> None:
     for count in (4_000, 5_000, 1_000_000):
         bodies = {
             f"{count}, as email": b'{"email": ' + b"9" * count + b"}",
@@ -107,12 +107,12 @@ async def many_digits(arena: Arena) -> None:
             f"{count}, negative": account_json(more=b', "a": -' + b"9" * count),
             f"{count}, behind the point": account_json(more=b', "a": 0.' + b"9" * count),
         }
-        await refuse_all(arena, bodies, *((413,) if count > LIMIT else (400, 422)))
-    await refuse_all(arena, {"2 of 4 000": b"[" + b",".join([b"9" * 4_000] * 2) + b"]"}, 422)
+        await refuse_all(context, bodies, *((413,) if count > LIMIT else (400, 422)))
+    await refuse_all(context, {"2 of 4 000": b"[" + b",".join([b"9" * 4_000] * 2) + b"]"}, 422)
 
 
 @attack("A-40", "invalid UTF-8, overlong, CESU-8, UTF-16, UTF-32, byte order mark", "400")
-async def encodings(arena: Arena) -> None:
+async def encodings(context: Context) -> None:
     good = account_json()
     broken = {
         "invalid byte": b"\xff", "cut": b"\xc3", "lone continuation": b"\x80", "overlong slash": b"\xc0\xaf",
@@ -133,11 +133,11 @@ async def encodings(arena: Arena) -> None:
         "utf-8-sig",
     ):
         bodies[encoding] = good.decode().encode(encoding)
-    await refuse_all(arena, bodies, 400)
+    await refuse_all(context, bodies, 400)
 
 
 @attack("A-42", "lone surrogate in each string field and in a name", "422")
-async def lone_surrogates(arena: Arena) -> None:
+async def lone_surrogates(context: Context) -> None:
     bodies = {}
     for name, raw in SURROGATES.items():
         bodies[f"{name} in the address"] = account_json(email=b"ada" + raw + b"@example.com")
@@ -145,17 +145,17 @@ async def lone_surrogates(arena: Arena) -> None:
         bodies[f"{name} in an unknown name"] = account_json(more=b', "' + raw + b'": 1')
         bodies[f"{name} in an unknown field"] = account_json(more=b', "a": "' + raw + b'"')
         bodies[f"{name} alone"] = b'"' + raw + b'"'
-    await refuse_all(arena, bodies, 422)
+    await refuse_all(context, bodies, 422)
 
 
 @attack("A-43", "no body, a scalar, an array, garbage behind, two documents", "400 or 422")
-async def shapes(arena: Arena) -> None:
+async def shapes(context: Context) -> None:
     good = account_json()
     values = {
         "nothing": b"", "null": b"null", "true": b"true", "number": b"1", "text": b'"ada@example.com"',
         "empty array": b"[]", "array of accounts": b"[" + good + b"]", "empty object": b"{}",
     }  # fmt: skip
-    await refuse_all(arena, values, 422)
+    await refuse_all(context, values, 422)
     syntax = {
         "garbage behind": good + b"x", "brace behind": good + b"}", "comma behind": good[:-1] + b",}",
         "two documents": good + good, "two lines": good + b"\n" + good, "single quotes": good.replace(b'"', b"'"),
@@ -165,7 +165,7 @@ async def shapes(arena: Arena) -> None:
         "raw line break": account_json(password=PASSWORD.encode() + b"\n"), "form feed": b"\x0c" + good,
         "no-break space": "\u00a0".encode() + good, "form": b"email=ada%40example.com&password=correct",
     }  # fmt: skip
-    await refuse_all(arena, syntax, 400)
+    await refuse_all(context, syntax, 400)
 
 
 @attack(
@@ -173,7 +173,7 @@ async def shapes(arena: Arena) -> None:
     "another content type, none, another charset, a compressed body",
     "415, or 413 where it is too large as well; no row",
 )
-async def content_types(arena: Arena) -> None:
+async def content_types(context: Context) -> None:
     good = account_json()
     types = (
         None, "", "text/plain", "text/json", "application/xml", FORM[1], "multipart/form-data; boundary=x",
@@ -181,23 +181,23 @@ async def content_types(arena: Arena) -> None:
         "application/json; charset=x", "application/json; charset=utf-16", "application/json; charset=iso-8859-1",
         "text/plain; application/json", "application/json\udcff",
     )  # fmt: skip
-    before = await accounts(arena)
+    before = await accounts(context)
     for kind in types:
-        with arena.variant(f"type {kind!a}"):
+        with context.variant(f"type {kind!a}"):
             headers = [] if kind is None else [("Content-Type", kind)]
-            expect(await arena.request("POST", USERS, headers, good), 415)
+            expect(await context.request("POST", USERS, headers, good), 415)
     for encoding in ("gzip", "x-gzip", "deflate", "br", "gzip, identity"):
-        with arena.variant(f"encoding {encoding}"):
+        with context.variant(f"encoding {encoding}"):
             headers = [JSON, ("Content-Encoding", encoding)]
-            expect(await arena.request("POST", USERS, headers, gzip.compress(good)), 415)
-    with arena.variant("a bomb: 1 GB in 1 MB"):
+            expect(await context.request("POST", USERS, headers, gzip.compress(good)), 415)
+    with context.variant("a bomb: 1 GB in 1 MB"):
         headers = [JSON, ("Content-Encoding", "gzip")]
         bomb = gzip.compress(bytes(10_000_000)) * 100
-        expect(await arena.request("POST", USERS, headers, bomb), 413, 415)
-    with arena.variant("two content types"):
+        expect(await context.request("POST", USERS, headers, bomb), 413, 415)
+    with context.variant("two content types"):
         sent = [JSON, ("Content-Type", "text/plain")]
-        expect(await arena.request("POST", USERS, sent, b"[" * 1_000), 400, 415)
-    must(await accounts(arena) == before, "an account was created")
+        expect(await context.request("POST", USERS, sent, b"[" * 1_000), 400, 415)
+    must(await accounts(context) == before, "an account was created")
 
 
 def chunks(size: int, count: int) -> Iterator[bytes]:
@@ -216,30 +216,30 @@ def head(*headers: tuple[str, str], target: str = USERS) -> bytes:
     "20 MB of JSON, 100 MB in chunks, a length that lies, chunks of one byte",
     "413 or 400, memory as before; small chunks: 201",
 )
-async def size(arena: Arena) -> None:
-    before = resident_mib(arena.server.process.pid)
-    with arena.variant("20 MB, announced"):
+async def size(context: Context) -> None:
+    before = resident_mib(context.server.process.pid)
+    with context.variant("20 MB, announced"):
         body = account_json().ljust(20 * DEFAULT_LIMIT)
-        expect(await arena.post_json(USERS, body), 413)
+        expect(await context.post_json(USERS, body), 413)
     for target, kind, status in ((USERS, JSON, 413), (LOGIN, FORM, 413), ("/nothing", JSON, 404)):
-        with arena.variant(f"100 MB in chunks to {target}"):
+        with context.variant(f"100 MB in chunks to {target}"):
             start = message("POST", target, [kind, CHUNKED])
             pieces = chain([start], chunks(65_536, 1_600))
-            expect(await arena.stream(pieces), status)
+            expect(await context.stream(pieces), status)
             must(next(pieces, None) is not None, "the server has read it all")
-    with arena.variant("one byte too much, in chunks"):
+    with context.variant("one byte too much, in chunks"):
         limit, _ = chunks(LIMIT, 1)
-        expect(await arena.stream([head(CHUNKED), limit, b"1\r\n \r\n"]), 413)
-    with arena.variant("to a path without body"):
+        expect(await context.stream([head(CHUNKED), limit, b"1\r\n \r\n"]), 413)
+    with context.variant("to a path without body"):
         raw = message("GET", "/health", [("Content-Length", str(DEFAULT_LIMIT + 1))])
-        expect(await arena.send(raw), 413)
-    with arena.variant("memory"):
-        grown = resident_mib(arena.server.process.pid) - before
+        expect(await context.send(raw), 413)
+    with context.variant("memory"):
+        grown = resident_mib(context.server.process.pid) - before
         must(grown < GROWTH_MIB, f"{grown:.0f} MiB more")
     for name in ("chunks of one byte", "packets of one byte"):
-        with arena.variant(name):
-            expect(await arena.stream(byte_by_byte(name.startswith("chunks"))), 201)
-    await lying_lengths(arena)
+        with context.variant(name):
+            expect(await context.stream(byte_by_byte(name.startswith("chunks"))), 201)
+    await lying_lengths(context)
 
 
 def byte_by_byte(as_chunks: bool) -> Iterator[bytes]:
@@ -251,22 +251,22 @@ def byte_by_byte(as_chunks: bool) -> Iterator[bytes]:
         yield b"0\r\n\r\n"
 
 
-async def lying_lengths(arena: Arena) -> None:
+async def lying_lengths(context: Context) -> None:
     """Too short: what is left over is no request. Too long: the rest never comes. Either way nothing is done."""
-    before = await accounts(arena)
+    before = await accounts(context)
     for length in ("-1", "+5", "0x5", "two", "1e3", "2.0", "", "9" * 30):
-        with arena.variant(f"length {length!r}"):
-            expect_no_http(await arena.send(head(("Content-Length", length)) + b"{}"))
-    with arena.variant("length beyond all machines"):
-        expect(await arena.send(head(("Content-Length", "9" * 19))), 413)
+        with context.variant(f"length {length!r}"):
+            expect_no_http(await context.send(head(("Content-Length", length)) + b"{}"))
+    with context.variant("length beyond all machines"):
+        expect(await context.send(head(("Content-Length", "9" * 19))), 413)
     body = account_json()
-    with arena.variant("shorter than the body"):
-        expect_no_http(await arena.send(head(("Content-Length", "10")) + body))
-    with arena.variant("longer than the body"):
-        connection = arena.connect()
+    with context.variant("shorter than the body"):
+        expect_no_http(await context.send(head(("Content-Length", "10")) + body))
+    with context.variant("longer than the body"):
+        connection = context.connect()
         await connection.send(head(("Content-Length", str(len(body) + 1))) + body)
         await asyncio.sleep(0.1)
         connection.close()
-        await arena.settled()
-    with arena.variant("no row"):
-        must(await accounts(arena) == before, "an account was created")
+        await context.settled()
+    with context.variant("no row"):
+        must(await accounts(context) == before, "an account was created")

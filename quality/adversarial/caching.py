@@ -12,9 +12,9 @@ from app.core.resources import build_cache, build_redis
 from app.core.telemetry.base import NullTelemetry
 from app.db.session import build_engine, build_session_factory
 from app.models.user import User, user_key
-from quality.adversarial.arena import Arena, attack
+from quality.adversarial.context import Context, attack
 from quality.adversarial.expect import expect, must
-from quality.adversarial.held import HeldRedis
+from quality.adversarial.gated import HeldRedis
 from quality.testkit.client import Response, message
 from quality.testkit.services import PASSWORD, Account
 
@@ -28,35 +28,35 @@ def path_of(account: Account) -> str:
 
 
 @asynccontextmanager
-async def redis_of(arena: Arena) -> AsyncIterator[Redis]:
-    async with Redis.from_url(arena.environment["REDIS_URL"]) as redis:
+async def redis_of(context: Context) -> AsyncIterator[Redis]:
+    async with Redis.from_url(context.environment["REDIS_URL"]) as redis:
         yield redis
 
 
-def name_of(arena: Arena, key: str) -> str:
+def name_of(context: Context, key: str) -> str:
     """Where the cache keeps an entry."""
-    return f"{PREFIX}{arena.settings.app_env}:{key}"
+    return f"{PREFIX}{context.settings.app_env}:{key}"
 
 
 @attack(
     "A-62", "a stranger asks for what an admin has warmed", "403, and nothing is read", modules=True
 )
-async def warm_for_a_stranger(arena: Arena) -> None:
-    victim = await arena.account()
-    name = name_of(arena, user_key(victim.id))
-    async with redis_of(arena) as redis:
-        for who, token, status in (("a stranger", arena.bob.token, 403), ("nobody", "", 401)):
-            with arena.variant(who):
-                expect(await arena.get(path_of(victim), arena.admin.token), 200)
+async def warm_for_a_stranger(context: Context) -> None:
+    victim = await context.account()
+    name = name_of(context, user_key(victim.id))
+    async with redis_of(context) as redis:
+        for who, token, status in (("a stranger", context.bob.token, 403), ("nobody", "", 401)):
+            with context.variant(who):
+                expect(await context.get(path_of(victim), context.admin.token), 200)
                 must(await redis.exists(name) == 1, "the entry is not warm")
                 await asyncio.sleep(IDLE_SECONDS + 0.1)
-                response = await arena.get(path_of(victim), token)
+                response = await context.get(path_of(victim), token)
                 expect(response, status)
                 must(victim.email.encode() not in response.body, "the answer shows the account")
                 idle = await redis.object("IDLETIME", name)
                 must(idle >= IDLE_SECONDS, "the entry was read")
-        with arena.variant("the admin again, whose read does show"):
-            expect(await arena.get(path_of(victim), arena.admin.token), 200)
+        with context.variant("the admin again, whose read does show"):
+            expect(await context.get(path_of(victim), context.admin.token), 200)
             must(await redis.object("IDLETIME", name) < IDLE_SECONDS, "the entry was not read")
 
 
@@ -79,10 +79,10 @@ async def delete(session: AsyncSession, user: User) -> None:
     await session.delete(user)
 
 
-async def commit(arena: Arena, account: Account, change: Change) -> None:
+async def commit(context: Context, account: Account, change: Change) -> None:
     """Change an account as a script does that knows the cache."""
-    engine, redis = build_engine(arena.settings), build_redis(arena.settings, NullTelemetry())
-    forget = build_cache(arena.settings, redis).delete
+    engine, redis = build_engine(context.settings), build_redis(context.settings, NullTelemetry())
+    forget = build_cache(context.settings, redis).delete
     async with build_session_factory(engine, forget).begin() as session:
         await change(session, await session.get_one(User, account.id))
     if redis is not None and engine is not None:
@@ -90,7 +90,7 @@ async def commit(arena: Arena, account: Account, change: Change) -> None:
         await engine.dispose()
 
 
-async def warm(account: Account, *servers: Arena) -> None:
+async def warm(account: Account, *servers: Context) -> None:
     """Have everything cached of the account."""
     for server in servers:
         expect(await server.get(ME, account.token), 200)
@@ -103,30 +103,32 @@ async def warm(account: Account, *servers: Arena) -> None:
     "the new state on the next read; past the application, within the TTL",
     modules=True,
 )
-async def stale_account(arena: Arena) -> None:
-    async with arena.another() as other:
+async def stale_account(context: Context) -> None:
+    async with context.another() as other:
         for change in (deactivate, rename, demote, delete):
-            account = await arena.account(is_superuser=True)
-            await warm(account, arena, other)
-            await commit(arena, account, change)
-            for name, server in {"one": arena, "other": other}.items():
-                with arena.variant(f"{change.__name__}, on the {name} server"):
-                    await judge_new_state(server, account, change)
+            account = await context.account(is_superuser=True)
+            await warm(account, context, other)
+            await commit(context, account, change)
+            for name, server in {"one": context, "other": other}.items():
+                with context.variant(f"{change.__name__}, on the {name} server"):
+                    await check_new_state(server, account, change)
     lives = {"CACHE_DEFAULT_TTL_SECONDS": "1", "AUTH_USER_CACHE_TTL_SECONDS": "1"}
-    async with arena.another(**lives) as one, arena.another(**lives) as two:
+    async with context.another(**lives) as one, context.another(**lives) as two:
         for statement in ("UPDATE users SET is_active = false", "DELETE FROM users"):
-            account = await arena.account(is_superuser=True)
+            account = await context.account(is_superuser=True)
             await warm(account, one, two)
-            async with arena.database() as database:
+            async with context.database() as database:
                 await database.execute(f"{statement} WHERE id = $1", account.id)
             await asyncio.sleep(TTL_SECONDS)
             change = delete if statement.startswith("DELETE") else deactivate
             for name, server in {"one": one, "other": two}.items():
-                with arena.variant(f"{change.__name__} past the application, on the {name} server"):
-                    await judge_new_state(server, account, change)
+                with context.variant(
+                    f"{change.__name__} past the application, on the {name} server"
+                ):
+                    await check_new_state(server, account, change)
 
 
-async def judge_new_state(server: Arena, account: Account, change: Change) -> None:
+async def check_new_state(server: Context, account: Account, change: Change) -> None:
     own = await server.get(ME, account.token)
     other = await server.get(path_of(server.bob), account.token)
     shown = await server.get(path_of(account), server.admin.token)
@@ -146,34 +148,34 @@ async def judge_new_state(server: Arena, account: Account, change: Change) -> No
     "the next read is fresh",
     modules=True,
 )
-async def late_fill(arena: Arena) -> None:
-    held = HeldRedis(arena.environment["REDIS_URL"])
+async def late_fill(context: Context) -> None:
+    held = HeldRedis(context.environment["REDIS_URL"])
     await held.forward()
     try:
-        async with arena.another(REDIS_URL=held.url) as slow:
+        async with context.another(REDIS_URL=held.url) as slow:
             for change in (deactivate, rename, delete):
-                with arena.variant(f"{change.__name__} before the reader stores"):
-                    await fill_late(held, arena, slow, change)
+                with context.variant(f"{change.__name__} before the reader stores"):
+                    await fill_late(held, context, slow, change)
     finally:
         await held.refuse()
 
 
-async def fill_late(held: HeldRedis, arena: Arena, slow: Arena, change: Change) -> None:
+async def fill_late(held: HeldRedis, context: Context, slow: Context, change: Change) -> None:
     """A reader has read, a writer commits and forgets the entry, and only then the reader stores what it has read."""
-    account = await arena.account(is_superuser=True)
-    name = name_of(arena, user_key(account.id))
+    account = await context.account(is_superuser=True)
+    name = name_of(context, user_key(account.id))
     held.hold(name)
     reader = asyncio.create_task(slow.get(path_of(account), slow.admin.token))
     await held.caught()
-    await commit(arena, account, change)
+    await commit(context, account, change)
     await held.release()
     early = await reader
     expect(early, 200)
     must(early.json()["email"] == account.email, "the reader was not early enough")
-    async with redis_of(arena) as redis:
+    async with redis_of(context) as redis:
         must(await redis.get(name) == TOMBSTONE, "the old state was stored")
-    for server in (arena, slow):
-        await judge_new_state(server, account, change)
+    for server in (context, slow):
+        await check_new_state(server, account, change)
 
 
 PRIVATE = ("/auth/me", "/users/me", ME)
@@ -196,36 +198,36 @@ DECEPTIVE = (
     "no-store, and never mixed",
     modules=True,
 )
-async def shared_cache(arena: Arena) -> None:
-    paths = (*PRIVATE, path_of(arena.alice), path_of(arena.alice).removeprefix("/api/v1"))
+async def shared_cache(context: Context) -> None:
+    paths = (*PRIVATE, path_of(context.alice), path_of(context.alice).removeprefix("/api/v1"))
     for path in paths:
         for method in ("GET", "HEAD"):
             for who, token in {
-                "owner": arena.alice.token,
-                "another": arena.bob.token,
+                "owner": context.alice.token,
+                "another": context.bob.token,
                 "nobody": "",
             }.items():
-                with arena.variant(f"{method} {path:.20} {who}"):
-                    must_not_be_stored(await arena.request(method, path, token=token))
+                with context.variant(f"{method} {path:.20} {who}"):
+                    must_not_be_stored(await context.request(method, path, token=token))
         for name, value in {
             "If-None-Match": "*",
             "If-Modified-Since": "Thu, 01 Jan 2099 00:00:00 GMT",
         }.items():
-            with arena.variant(f"{path:.20} {name}"):
-                response = await arena.get(path, arena.alice.token, [(name, value)])
+            with context.variant(f"{path:.20} {name}"):
+                response = await context.get(path, context.alice.token, [(name, value)])
                 expect(response, 200)
                 must_not_be_stored(response)
-    with arena.variant("a login"):
-        response = await arena.login(arena.alice.email, PASSWORD)
+    with context.variant("a login"):
+        response = await context.login(context.alice.email, PASSWORD)
         expect(response, 200)
         must_not_be_stored(response)
     for path in PRIVATE:
         for form in DECEPTIVE:
             deceptive = form.format(path)
-            with arena.variant(deceptive):
-                must_not_be_stored(await arena.get(deceptive, arena.alice.token))
-        with arena.variant(f"two callers in turn on one connection: {path}"):
-            await in_turn(arena, path)
+            with context.variant(deceptive):
+                must_not_be_stored(await context.get(deceptive, context.alice.token))
+        with context.variant(f"two callers in turn on one connection: {path}"):
+            await in_turn(context, path)
 
 
 def must_not_be_stored(response: Response) -> None:
@@ -234,9 +236,9 @@ def must_not_be_stored(response: Response) -> None:
         must(response.header(name) is None, f"{name}: {response.header(name)}")
 
 
-async def in_turn(arena: Arena, path: str) -> None:
+async def in_turn(context: Context, path: str) -> None:
     """As a proxy sends them that keeps a connection to us: all at once, the answers in the same order."""
-    connection, callers = arena.connect(), [arena.alice, arena.bob] * 10
+    connection, callers = context.connect(), [context.alice, context.bob] * 10
     await connection.send(b"".join(message("GET", path, token=caller.token) for caller in callers))
     for caller in callers:
         response = await connection.response()

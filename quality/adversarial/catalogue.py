@@ -3,6 +3,7 @@
 from quality.adversarial import (
     addressing,
     bodies,
+    cache_poisoning,
     caching,
     claims,
     edge,
@@ -12,12 +13,11 @@ from quality.adversarial import (
     logins,
     origins,
     passwords,
-    poison,
     registrations,
     request_ids,
     tokens,
 )
-from quality.adversarial.arena import ATTACKS, Attack
+from quality.adversarial.context import ATTACKS, Attack
 
 # Importing a section registers its attacks.
 SECTIONS = (
@@ -34,7 +34,7 @@ SECTIONS = (
     addressing,
     origins,
     caching,
-    poison,
+    cache_poisoning,
     limits,
 )
 
@@ -51,7 +51,7 @@ NOT_HERE = {
     "A-85": "deadlock, and two transactions that cannot both be: backend/tests/integration/test_database_failures.py",
     "A-86": "clients that hang up at every stage: `make chaos`, section leaks",
     "A-87": "signals under load, at the start, while migrating: `make chaos`, section signals",
-    "A-88": "clocks that differ: backend/tests/integration/api/test_token_attacks.py; clocks that step: "
+    "A-88": "clocks that differ: quality/adversarial/test_token_attacks.py; clocks that step: "
     "quality/repository/test_dangerous_code.py",
     "A-89": "a log that nobody takes, a full disk: `make chaos`, section log_sink",
     "A-90": "names that cannot be looked up: `make chaos`, section names",

@@ -89,7 +89,7 @@ class Meter:
         return response
 
 
-async def crowd(requests: Iterable[bytes], ports: Iterable[int]) -> list[Response]:
+async def burst(requests: Iterable[bytes], ports: Iterable[int]) -> list[Response]:
     """The answers to all of these, over one connection to each of the ports, side by side."""
     waiting, responses = iter(requests), []
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 
-from quality.adversarial.arena import Arena, attack
+from quality.adversarial.context import Context, attack
 from quality.adversarial.expect import expect, expect_no_http, must
 from quality.testkit.client import Response, message, read_response
 from quality.testkit.server import HOST
@@ -56,20 +56,20 @@ TWO_READINGS = {
 
 
 @attack("A-51", "two readings of one message: length and chunks, folds, Host", "400, then closed")
-async def request_smuggling(arena: Arena) -> None:
+async def request_smuggling(context: Context) -> None:
     for name, raw in NO_HTTP.items():
-        with arena.variant(name):
-            expect_no_http(await last_response(arena, raw))
+        with context.variant(name):
+            expect_no_http(await last_response(context, raw))
     for name, raw in TWO_READINGS.items():
-        with arena.variant(name):
-            expect(await last_response(arena, raw), 400)
+        with context.variant(name):
+            expect(await last_response(context, raw), 400)
 
 
-async def last_response(arena: Arena, raw: bytes) -> Response:
+async def last_response(context: Context, raw: bytes) -> Response:
     """The one answer to these bytes and a request behind them, after which the server must have hung up."""
-    stowaway = f"stowaway-{arena.tally.variants}"
+    stowaway = f"stowaway-{context.tally.variants}"
     behind = message("GET", "/health", [(ID, stowaway)])
-    stream, writer = await arena.connect().open()
+    stream, writer = await context.connect().open()
     writer.write(raw + behind)
     async with asyncio.timeout(HANG_UP_SECONDS):
         said = await stream.read(-1)
@@ -78,8 +78,8 @@ async def last_response(arena: Arena, raw: bytes) -> Response:
     reader.feed_eof()
     response = await read_response(reader, 0)
     must(await reader.read() == b"", "more than one answer")
-    await arena.settled()
-    must(stowaway not in arena.server.text, "the request behind it was served")
+    await context.settled()
+    must(stowaway not in context.server.text, "the request behind it was served")
     return response
 
 
@@ -101,29 +101,29 @@ UNKNOWN = ("FOO", "get", "Get", "HEAD2", "", "G\tET", "GET,HEAD", "\x00GET")
     "methods: HEAD, OPTIONS, TRACE, CONNECT, others, lower case",
     "405 with all of Allow, or 400",
 )
-async def methods(arena: Arena) -> None:
+async def methods(context: Context) -> None:
     for path, allowed in ALLOWED.items():
         for method in sorted(set(KNOWN) - allowed):
-            with arena.variant(f"{method} {path}"):
-                response = await arena.request(method, path, [("X-Secret", arena.marker)])
+            with context.variant(f"{method} {path}"):
+                response = await context.request(method, path, [("X-Secret", context.marker)])
                 expect(response, 405, head=method == "HEAD")
                 sent = (response.header("allow") or "").split(", ")
                 must(set(sent) == allowed and len(sent) == len(allowed), f"Allow: {sent}")
         if "HEAD" in allowed:
-            with arena.variant(f"HEAD {path} says what GET says"):
-                await same_without_body(arena, path)
+            with context.variant(f"HEAD {path} says what GET says"):
+                await same_without_body(context, path)
     for target in (f"{HOST}:80", "evil.example:443", "/health", "*"):
-        with arena.variant(f"CONNECT {target}"):
-            response = await arena.send(message("CONNECT", target))
+        with context.variant(f"CONNECT {target}"):
+            response = await context.send(message("CONNECT", target))
             must(response.status in {400, 404, 405}, f"{response.status}")
     for method in UNKNOWN:
-        with arena.variant(f"{method!a}"):
-            expect_no_http(await arena.send(message(method, "/health")))
+        with context.variant(f"{method!a}"):
+            expect_no_http(await context.send(message(method, "/health")))
 
 
-async def same_without_body(arena: Arena, path: str) -> None:
+async def same_without_body(context: Context, path: str) -> None:
     """Status and headers are those of GET, and the next answer begins where the head ends."""
-    connection = arena.connect(arena.alice.token)
+    connection = context.connect(context.alice.token)
     pair = [(ID, "same")]
     got = await connection.request("GET", path, pair)
     head = await connection.request("HEAD", path, pair)
@@ -139,8 +139,8 @@ def without_date(response: Response) -> list[tuple[str, str]]:
 @attack(
     "A-60", "thousands of ranges, validators and types in one request", "all of it at once, or 431"
 )
-async def expensive_headers(arena: Arena) -> None:
-    whole = (await arena.get(STYLE)).body
+async def expensive_headers(context: Context) -> None:
+    whole = (await context.get(STYLE)).body
     ranges = ",".join(f"{number}-{number}" for number in range(1_500))
     tags = ",".join(f'"{number}"' for number in range(1_500))
     types = ",".join(f"a{number}/b;q=0.{number}" for number in range(900))
@@ -158,14 +158,14 @@ async def expensive_headers(arena: Arena) -> None:
         "Cookie": ";".join(f"a{number}=b" for number in range(1_500)),
     }.items():
         header = name.partition(",")[0]
-        with arena.variant(name):
-            response = await arena.within(AT_ONCE_SECONDS, asking(arena, header, value))
+        with context.variant(name):
+            response = await context.within(AT_ONCE_SECONDS, asking(context, header, value))
             expect(response, 200)
             must(response.body == whole, "not the whole asset")
-        with arena.variant(f"{name}, 64 kB"):
+        with context.variant(f"{name}, 64 kB"):
             large = f"{value}," * (64_000 // len(value) + 1)
-            expect(await arena.within(AT_ONCE_SECONDS, asking(arena, header, large)), 431)
+            expect(await context.within(AT_ONCE_SECONDS, asking(context, header, large)), 431)
 
 
-def asking(arena: Arena, header: str, value: str) -> Callable[[], Awaitable[Response]]:
-    return partial(arena.get, STYLE, headers=[(header, value)])
+def asking(context: Context, header: str, value: str) -> Callable[[], Awaitable[Response]]:
+    return partial(context.get, STYLE, headers=[(header, value)])

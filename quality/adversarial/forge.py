@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.core.config import Settings
-from quality.adversarial.arena import Arena
+from quality.adversarial.context import Context
 from quality.adversarial.expect import expect, expect_challenge, must
 from quality.testkit.services import Account
 
@@ -56,16 +56,16 @@ def forged(payload: object, header: object = HEADER, *, key: bytes, digest: str 
     return (signed + b"." + signature).decode("ascii")
 
 
-async def refuse_all(arena: Arena, tokens: dict[str, str]) -> None:
+async def refuse_all(context: Context, tokens: dict[str, str]) -> None:
     """401 with the challenge for each; first a good token from the same forge, which must pass."""
-    await accept(arena, forged(claims(arena.alice), key=key_of(arena.settings)))
+    await accept(context, forged(claims(context.alice), key=key_of(context.settings)))
     for name, token in tokens.items():
-        with arena.variant(name):
-            expect_challenge(await arena.get(ME, token), INVALID)
+        with context.variant(name):
+            expect_challenge(await context.get(ME, token), INVALID)
 
 
-async def accept(arena: Arena, token: str) -> None:
+async def accept(context: Context, token: str) -> None:
     """The token is Alice's."""
-    response = await arena.get(ME, token)
+    response = await context.get(ME, token)
     expect(response, 200)
-    must(response.json()["id"] == str(arena.alice.id), "the token is somebody else's")
+    must(response.json()["id"] == str(context.alice.id), "the token is somebody else's")

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid4
 
-from quality.adversarial.arena import FORM, Arena, attack, somebody
+from quality.adversarial.context import FORM, Context, attack, somebody
 from quality.adversarial.expect import expect, expect_no_http, expect_problem, must
 from quality.testkit.client import message
 from quality.testkit.memory import resident_mib
@@ -45,30 +45,30 @@ CORPUS = {
 
 
 @attack("A-41", "NUL in each string field, in the path, the query, a header", "422 or 400")
-async def nul(arena: Arena) -> None:
+async def nul(context: Context) -> None:
     for field, value in {"email": somebody(), "password": PASSWORD}.items():
         for text in ("\0", f"{value}\0", f"\0{value}", f"{value[:3]}\0{value[3:]}"):
-            with arena.variant(f"{field} {text!a:.30}"):
+            with context.variant(f"{field} {text!a:.30}"):
                 body = {"email": somebody(), "password": PASSWORD, field: text}
-                expect_problem(await arena.post_json(USERS, body), field)
+                expect_problem(await context.post_json(USERS, body), field)
     for field in FORM_FIELDS:
-        with arena.variant(f"form {field}"):
-            form = {"username": arena.alice.email, "password": PASSWORD}
-            expect_problem(await arena.login_raw(urlencode(form | {field: "a\0"})), field)
-    with arena.variant("raw in a form"):
+        with context.variant(f"form {field}"):
+            form = {"username": context.alice.email, "password": PASSWORD}
+            expect_problem(await context.login_raw(urlencode(form | {field: "a\0"})), field)
+    with context.variant("raw in a form"):
         raw = b"username=a\0&password=x"
-        expect_problem(await arena.request("POST", LOGIN, [FORM], raw), "username")
-    with arena.variant("raw in JSON"):
-        expect(await arena.post_json(USERS, b'{"email": "a\0"}'), 400)
-    targets = (f"{USERS}/%00", f"{USERS}/{arena.alice.id}%00", f"{ME}%00", "/%00", "/health%00", f"{ME}?a=%00",
+        expect_problem(await context.request("POST", LOGIN, [FORM], raw), "username")
+    with context.variant("raw in JSON"):
+        expect(await context.post_json(USERS, b'{"email": "a\0"}'), 400)
+    targets = (f"{USERS}/%00", f"{USERS}/{context.alice.id}%00", f"{ME}%00", "/%00", "/health%00", f"{ME}?a=%00",
                f"{ME}?%00=1", f"{USERS}/%ed%a0%80", f"{ME}?a=%ed%a0%80", f"{ME}%0a", f"{ME}%0d%0a", f"{ME}%7f",
                f"{USERS}/%ff")  # fmt: skip
     for target in targets:
-        with arena.variant(target.replace(str(arena.alice.id), "{id}")):
-            expect(await arena.get(target, arena.alice.token), 400)
+        with context.variant(target.replace(str(context.alice.id), "{id}")):
+            expect(await context.get(target, context.alice.token), 400)
     for name, value in {"X-A": "a\0b", "Authorization": "Bearer \0", "X-\0": "a"}.items():
-        with arena.variant(f"header {name!a}"):
-            expect_no_http(await arena.get("/health", headers=[(name, value)]))
+        with context.variant(f"header {name!a}"):
+            expect_no_http(await context.get("/health", headers=[(name, value)]))
 
 
 QUERIES = (
@@ -84,25 +84,29 @@ NUMBERS = ("-1", "0", "101", str(2**31), str(2**63), str(10**30), "1e3", "1_0", 
     "query parameters twice, with ; or [], also where none is read",
     "where one is read: 422; else the same answer",
 )
-async def query(arena: Arena) -> None:
-    usual = (await arena.get(ME, arena.alice.token)).body
+async def query(context: Context) -> None:
+    usual = (await context.get(ME, context.alice.token)).body
     for text in QUERIES:
-        with arena.variant(text or "empty"):
-            response = await arena.get(f"{ME}?{text}", arena.alice.token)
+        with context.variant(text or "empty"):
+            response = await context.get(f"{ME}?{text}", context.alice.token)
             expect(response, 200)
             must(response.body == usual, "the query changed the answer")
-    for path, name, kinds in await query_parameters(arena):
+    for path, name, kinds in await query_parameters(context):
         if "array" not in kinds:
-            with arena.variant(f"{path} {name} twice"):
+            with context.variant(f"{path} {name} twice"):
                 twice = urlencode([(name, "1"), (name, "1")])
-                expect(await arena.get(f"{path}?{twice}", arena.alice.token), 422)
+                expect(await context.get(f"{path}?{twice}", context.alice.token), 422)
 
 
-async def query_parameters(arena: Arena) -> list[tuple[str, str, set[str]]]:
+async def query_parameters(context: Context) -> list[tuple[str, str, set[str]]]:
     """What GET reads of a query: where, under which name, of which types."""
-    paths = (await arena.get("/openapi.json")).json()["paths"]
+    paths = (await context.get("/openapi.json")).json()["paths"]
     return [
-        (PLACEHOLDER.sub(str(arena.alice.id), path), parameter["name"], types(parameter["schema"]))
+        (
+            PLACEHOLDER.sub(str(context.alice.id), path),
+            parameter["name"],
+            types(parameter["schema"]),
+        )
         for path, methods in paths.items()
         for parameter in methods.get("get", {}).get("parameters", ())
         if parameter["in"] == "query"
@@ -118,26 +122,26 @@ def types(schema: dict[str, Any]) -> set[str]:
     "limit and offset of -1, 2^63, 10^30, 1e3, 1_0, also where none is read",
     "where a number is read: 422 or right; else the same answer",
 )
-async def pagination(arena: Arena) -> None:
-    usual = (await arena.get(ME, arena.alice.token)).body
-    read = await query_parameters(arena)
+async def pagination(context: Context) -> None:
+    usual = (await context.get(ME, context.alice.token)).body
+    read = await query_parameters(context)
     for number in NUMBERS:
-        with arena.variant(f"{number:.40}"):
+        with context.variant(f"{number:.40}"):
             text = urlencode({"limit": number, "offset": number, "after": number})
-            response = await arena.get(f"{ME}?{text[:8_000]}", arena.alice.token)
+            response = await context.get(f"{ME}?{text[:8_000]}", context.alice.token)
             expect(response, 200)
             must(response.body == usual, "the query changed the answer")
         for path, name, _ in read:
-            with arena.variant(f"{path} {name} {number:.40}"):
+            with context.variant(f"{path} {name} {number:.40}"):
                 text = urlencode({name: number})
-                response = await arena.get(f"{path}?{text[:8_000]}", arena.alice.token)
+                response = await context.get(f"{path}?{text[:8_000]}", context.alice.token)
                 expect(response, 200, 403, 404, 422)
 
 
 @attack("A-48", "ids in upper case, braces, urn, 32 hex; nil, 0, 10 kB, ..%2f", "canonical only")
-async def ids(arena: Arena) -> None:
-    id_ = arena.alice.id
-    expect(await arena.get(f"{USERS}/{id_}", arena.admin.token), 200)
+async def ids(context: Context) -> None:
+    id_ = context.alice.id
+    expect(await context.get(f"{USERS}/{id_}", context.admin.token), 200)
     spellings: dict[str, tuple[str, int]] = {
         "upper case": (str(id_).upper(), 422),
         "mixed case": (str(id_)[:-1] + str(id_)[-1].upper() + "A", 422),
@@ -155,7 +159,7 @@ async def ids(arena: Arena) -> None:
         "Arabic digit": (f"{str(id_)[:-1]}%D9%A7", 422),
         "fullwidth digit": (f"{str(id_)[:-1]}%EF%BC%91", 422),
         "semicolon": (f"{id_};x=1", 422),
-        "list": (f"{id_},{arena.bob.id}", 422),
+        "list": (f"{id_},{context.bob.id}", 422),
         "7 kB": ("0" * 7_000, 422),
         "10 kB": ("0" * 10_000, 414),
         "nil": (str(UUID(int=0)), 404),
@@ -167,11 +171,11 @@ async def ids(arena: Arena) -> None:
         "nothing": ("", 404),
     }
     for name, (spelling, status) in spellings.items():
-        with arena.variant(name):
-            expect(await arena.get(f"{USERS}/{spelling}", arena.admin.token), status)
-    with arena.variant("escaped, it is the same id"):
+        with context.variant(name):
+            expect(await context.get(f"{USERS}/{spelling}", context.admin.token), status)
+    with context.variant("escaped, it is the same id"):
         escaped = "".join(f"%{byte:02x}" for byte in str(id_).encode())
-        response = await arena.get(f"{USERS}/{escaped}", arena.admin.token)
+        response = await context.get(f"{USERS}/{escaped}", context.admin.token)
         expect(response, 200)
         must(response.json()["id"] == str(id_), "somebody else's account")
 
@@ -181,13 +185,13 @@ async def ids(arena: Arena) -> None:
     "1 000 query parameters, 1 000 headers, header of 1 and 20 MB, URL of 1 MB",
     "431, 414, beyond 64 kB 400; memory as before",
 )
-async def heads(arena: Arena) -> None:
+async def heads(context: Context) -> None:
     many = "&".join(f"a{number}=1" for number in range(1_000))
-    with arena.variant("1 000 query parameters"):
-        expect(await arena.get(f"{ME}?{many}", arena.alice.token), 200)
-    with arena.variant("4 000 query parameters"):
-        expect(await arena.get(f"{ME}?{'&'.join([many] * 4)}", arena.alice.token), 414)
-    before = resident_mib(arena.server.process.pid)
+    with context.variant("1 000 query parameters"):
+        expect(await context.get(f"{ME}?{many}", context.alice.token), 200)
+    with context.variant("4 000 query parameters"):
+        expect(await context.get(f"{ME}?{'&'.join([many] * 4)}", context.alice.token), 414)
+    before = resident_mib(context.server.process.pid)
     requests = {
         "101 headers": (message("GET", ME, [("X-A", "a")] * 101), 431),
         "1 000 headers": (message("GET", ME, [("X-A", "a")] * 1_000), 431),
@@ -203,14 +207,14 @@ async def heads(arena: Arena) -> None:
         "escapes, 64 kB": (message("GET", "/" + "%41" * 21_000), 414),
     }
     for name, (raw, status) in requests.items():
-        with arena.variant(name):
-            response = await arena.within(AT_ONCE_SECONDS, partial(arena.send, raw))
+        with context.variant(name):
+            response = await context.within(AT_ONCE_SECONDS, partial(context.send, raw))
             expect(response, status)
     for name, target in {"URL": "/" + "a" * MEGABYTE, "query": f"{ME}?{'a' * MEGABYTE}"}.items():
-        with arena.variant(f"{name} of 1 MB, which no parser takes"):
-            expect_no_http(await arena.within(AT_ONCE_SECONDS, partial(arena.get, target)))
-    with arena.variant("memory"):
-        grown = resident_mib(arena.server.process.pid) - before
+        with context.variant(f"{name} of 1 MB, which no parser takes"):
+            expect_no_http(await context.within(AT_ONCE_SECONDS, partial(context.get, target)))
+    with context.variant("memory"):
+        grown = resident_mib(context.server.process.pid) - before
         must(grown < GROWTH_MIB, f"{grown:.0f} MiB more")
 
 
@@ -219,42 +223,44 @@ async def heads(arena: Arena) -> None:
     "SQL, templates, format strings and the like in every field",
     "kept as it is, or refused; the log intact",
 )
-async def corpus(arena: Arena) -> None:
+async def corpus(context: Context) -> None:
     for name, text in CORPUS.items():
-        with arena.variant(f"{name}: password"):
+        with context.variant(f"{name}: password"):
             email, password = somebody(), f"{text} and {text}"
-            expect(await arena.register(email, password), 201)
-            expect(await arena.login(email, password), 200)
-            expect(await arena.login(email, f"{password}x"), 401)
-        with arena.variant(f"{name}: address"):
+            expect(await context.register(email, password), 201)
+            expect(await context.login(email, password), 200)
+            expect(await context.login(email, f"{password}x"), 401)
+        with context.variant(f"{name}: address"):
             for email in (text, f"ada@{text}"):
-                expect_problem(await arena.register(email, PASSWORD), "email")
-            await must_keep_or_refuse(arena, f"{text}{uuid4().hex}@example.com")
-        with arena.variant(f"{name}: name of a field"):
+                expect_problem(await context.register(email, PASSWORD), "email")
+            await must_keep_or_refuse(context, f"{text}{uuid4().hex}@example.com")
+        with context.variant(f"{name}: name of a field"):
             body = {"email": somebody(), "password": PASSWORD, text: 1}
-            expect_problem(await arena.post_json(USERS, body), text)
-        with arena.variant(f"{name}: login"):
-            expect(await arena.login(text, text), 401)
-            form = {"username": arena.alice.email, "password": PASSWORD}
-            expect(await arena.login_raw(urlencode(form | {"scope": text, "client_id": text})), 200)
-        with arena.variant(f"{name}: path"):
+            expect_problem(await context.post_json(USERS, body), text)
+        with context.variant(f"{name}: login"):
+            expect(await context.login(text, text), 401)
+            form = {"username": context.alice.email, "password": PASSWORD}
+            expect(
+                await context.login_raw(urlencode(form | {"scope": text, "client_id": text})), 200
+            )
+        with context.variant(f"{name}: path"):
             target = f"{USERS}/{quote(text, safe='')}"
-            expect(await arena.get(target, arena.alice.token), 404 if "/" in text else 422)
-        with arena.variant(f"{name}: query"):
+            expect(await context.get(target, context.alice.token), 404 if "/" in text else 422)
+        with context.variant(f"{name}: query"):
             query = urlencode({"q": text, text: "q"})
-            expect(await arena.get(f"{ME}?{query}", arena.alice.token), 200)
-        with arena.variant(f"{name}: headers"):
+            expect(await context.get(f"{ME}?{query}", context.alice.token), 200)
+        with context.variant(f"{name}: headers"):
             names = ("User-Agent", "Referer", "Accept-Language", "If-None-Match", "X-Forwarded-For")
             sent = [(header, text) for header in names]
-            expect(await arena.get(ME, arena.alice.token, sent), 200)
-    with arena.variant("the table is still there"):
-        async with arena.database() as database:
+            expect(await context.get(ME, context.alice.token, sent), 200)
+    with context.variant("the table is still there"):
+        async with context.database() as database:
             must(await database.fetchval("SELECT count(*) FROM users") > 0, "no accounts left")
 
 
-async def must_keep_or_refuse(arena: Arena, email: str) -> None:
+async def must_keep_or_refuse(context: Context, email: str) -> None:
     """RFC 5321 allows more letters in front of the @ than one would think."""
-    response = await arena.register(email, PASSWORD)
+    response = await context.register(email, PASSWORD)
     expect(response, 201, 422)
     if response.status == HTTPStatus.CREATED:
         must(response.json()["email"] == email.lower(), f"stored as {response.json()['email']}")

@@ -10,15 +10,15 @@ from itertools import count
 from uuid import uuid4
 
 from app.auth.jwt import create_access_token
-from quality.adversarial.arena import Arena, attack
+from quality.adversarial.context import Context, attack
 from quality.adversarial.counting import (
     FORWARDED,
     TRUSTING,
     TRUSTING_ANOTHER,
     admitted,
+    burst,
     counted,
     counts,
-    crowd,
     is_counted,
     own_address,
     own_count,
@@ -62,7 +62,7 @@ def bearer(token: str) -> Pair:
     return ("Authorization", f"Bearer {token}")
 
 
-def disguises(arena: Arena) -> dict[str, Callable[[int], bytes]]:
+def disguises(context: Context) -> dict[str, Callable[[int], bytes]]:
     """Requests by their number that look like those of many, and are all of one address or one account."""
     address = own_address()
     here, account = (FORWARDED, address), uuid4()
@@ -71,10 +71,10 @@ def disguises(arena: Arena) -> dict[str, Callable[[int], bytes]]:
         return message("GET", target, headers)
 
     def forge() -> str:
-        return forged(claims(arena.alice, sub=str(uuid4())), key=OWN_KEY)
+        return forged(claims(context.alice, sub=str(uuid4())), key=OWN_KEY)
 
     def own_token() -> str:
-        return create_access_token(account, settings=arena.settings)
+        return create_access_token(account, settings=context.settings)
 
     return {
         "a fake token": lambda n: get(here, bearer(f"{n}")),
@@ -94,31 +94,31 @@ def disguises(arena: Arena) -> dict[str, Callable[[int], bytes]]:
 
 
 @attack("A-67", "one client that looks like many", "the limit of one", modules=True)
-async def disguised_clients(arena: Arena) -> None:
-    async with arena.another(*TRUSTING, **own_count(LIMIT)) as trusting:
+async def disguised_clients(context: Context) -> None:
+    async with context.another(*TRUSTING, **own_count(LIMIT)) as trusting:
         for name in disguises(trusting):
-            with arena.variant(f"{name} for each request"):
+            with context.variant(f"{name} for each request"):
                 passed = await counted(partial(try_disguise, trusting, name))
                 must(passed == LIMIT, f"{passed} of {REQUESTS} admitted")
-        with arena.variant("somebody else is not limited"):
+        with context.variant("somebody else is not limited"):
             expect(await trusting.get(ME, headers=[(FORWARDED, own_address())]), 401)
-    async with arena.another(*TRUSTING_ANOTHER, **own_count(LIMIT)) as wary:
+    async with context.another(*TRUSTING_ANOTHER, **own_count(LIMIT)) as wary:
         passed = 0
         for header in ADDRESS_HEADERS:
-            with arena.variant(f"another {header} for each request, where nobody is trusted"):
+            with context.variant(f"another {header} for each request, where nobody is trusted"):
                 passed += await counted(partial(try_header, wary, header))
                 must(passed == LIMIT, f"{passed} admitted")
 
 
-async def try_disguise(arena: Arena, name: str) -> int:
+async def try_disguise(context: Context, name: str) -> int:
     """How many are admitted, of an address and an account that are new."""
-    request = disguises(arena)[name]
-    return admitted(await crowd(map(request, range(REQUESTS)), [arena.server.port]))
+    request = disguises(context)[name]
+    return admitted(await burst(map(request, range(REQUESTS)), [context.server.port]))
 
 
-async def try_header(arena: Arena, header: str) -> int:
+async def try_header(context: Context, header: str) -> int:
     requests = (message("GET", ME, [(header, own_address())]) for _ in range(REQUESTS))
-    return admitted(await crowd(requests, [arena.server.port]))
+    return admitted(await burst(requests, [context.server.port]))
 
 
 @attack(
@@ -127,22 +127,22 @@ async def try_header(arena: Arena, header: str) -> int:
     "the limit",
     modules=True,
 )
-async def bursts(arena: Arena) -> None:
+async def bursts(context: Context) -> None:
     environment = own_count(SHARED_LIMIT) | UNBOUNDED
     async with (
-        arena.another(*TRUSTING, **environment) as one,
-        arena.another(*TRUSTING, **environment) as two,
+        context.another(*TRUSTING, **environment) as one,
+        context.another(*TRUSTING, **environment) as two,
     ):
-        with arena.variant("200 at once"):
+        with context.variant("200 at once"):
             passed = await counted(partial(all_at_once, one, two))
             must(passed == SHARED_LIMIT, f"{passed} admitted")
     edge = {
         "RATE_LIMIT_REQUESTS": str(EDGE_LIMIT),
         "RATE_LIMIT_WINDOW_SECONDS": str(WINDOW_SECONDS),
     }
-    async with arena.another(*TRUSTING, **edge) as narrow:
+    async with context.another(*TRUSTING, **edge) as narrow:
         for name, pause in {"without pause": 0.0, "in bursts": 0.45}.items():
-            with arena.variant(f"three windows {name}"):
+            with context.variant(f"three windows {name}"):
                 times = await counted(partial(hammer, narrow, pause))
                 must(len(times) >= 2 * EDGE_LIMIT, f"only {len(times)} were admitted")
                 closest = narrowest(times, EDGE_LIMIT + 1)
@@ -150,19 +150,19 @@ async def bursts(arena: Arena) -> None:
                 must(closest > WINDOW_SECONDS - CLOCK_SECONDS, told)
 
 
-async def all_at_once(one: Arena, two: Arena) -> int:
+async def all_at_once(one: Context, two: Context) -> int:
     raw = message("GET", ME, [(FORWARDED, own_address())])
     ports = [one.server.port, two.server.port] * SHARED_LIMIT
-    return admitted(await crowd([raw] * len(ports), ports))
+    return admitted(await burst([raw] * len(ports), ports))
 
 
-async def hammer(arena: Arena, pause: float) -> list[tuple[float, float]]:
+async def hammer(context: Context, pause: float) -> list[tuple[float, float]]:
     """When what was admitted in three windows was sent, and when it was answered."""
     until = time.monotonic() + 3 * WINDOW_SECONDS
     here, times = [(FORWARDED, own_address())], []
 
     async def client() -> None:
-        connection = arena.connect()
+        connection = context.connect()
         while (sent := time.monotonic()) < until:
             if admitted([await connection.request("GET", ME, here)]):
                 times.append((sent, time.monotonic()))
@@ -188,12 +188,12 @@ def narrowest(times: list[tuple[float, float]], size: int) -> float:
     "no count without an end",
     modules=True,
 )
-async def killed_while_counting(arena: Arena) -> None:
-    for round_number in range(1 if arena.quick else 5):
-        environment = arena.environment | own_count(1_000)
+async def killed_while_counting(context: Context) -> None:
+    for round_number in range(1 if context.quick else 5):
+        environment = context.environment | own_count(1_000)
         async with counts(environment) as found:
-            with arena.variant(f"round {round_number + 1}"):
-                async with serving(arena.folder, environment, *TRUSTING) as server:
+            with context.variant(f"round {round_number + 1}"):
+                async with serving(context.folder, environment, *TRUSTING) as server:
                     await kill_under_load(server)
                 must(len(await found.keys()) > LIMIT, "hardly anything was counted")
                 must(await found.immortal() == [], "some counts never expire")
@@ -204,7 +204,7 @@ async def kill_under_load(server: Server) -> None:
 
     async def load() -> None:
         with suppress(OSError, EOFError):
-            await crowd(
+            await burst(
                 (message("GET", ME, [(FORWARDED, own_address())]) for _ in count()),
                 [server.port] * 16,
             )
@@ -217,25 +217,25 @@ async def kill_under_load(server: Server) -> None:
 
 
 @attack("A-70", "probes without pause where one request is the limit", "never 429", modules=True)
-async def probes(arena: Arena) -> None:
-    times = 200 if arena.quick else 2_000
-    async with arena.another(**own_count(1)) as strict:
-        with arena.variant("everything else is limited"):
+async def probes(context: Context) -> None:
+    times = 200 if context.quick else 2_000
+    async with context.another(**own_count(1)) as strict:
+        with context.variant("everything else is limited"):
             await counted(partial(use_up, strict))
             expect(await strict.get(ME), 429)
         for path in PROBES:
             for method in ("GET", "HEAD"):
-                with arena.variant(f"{method} {path}"):
-                    responses = await crowd(
+                with context.variant(f"{method} {path}"):
+                    responses = await burst(
                         [message(method, path)] * times, [strict.server.port] * 20
                     )
                     must({response.status for response in responses} == {200}, "not always 200")
                     must(not any(map(is_counted, responses)), "it was counted")
 
 
-async def use_up(arena: Arena) -> None:
+async def use_up(context: Context) -> None:
     """The one request that is admitted."""
-    remaining(await arena.get(ME))
+    remaining(await context.get(ME))
 
 
 @attack(
@@ -244,32 +244,32 @@ async def use_up(arena: Arena) -> None:
     "a small key each, with an end; no growth of the process",
     modules=True,
 )
-async def many_addresses(arena: Arena) -> None:
-    number = 2_000 if arena.quick else 20_000
+async def many_addresses(context: Context) -> None:
+    number = 2_000 if context.quick else 20_000
     environment = own_count(LIMIT)
     async with (
-        arena.another(*TRUSTING, **environment) as trusting,
+        context.another(*TRUSTING, **environment) as trusting,
         counts(trusting.environment) as found,
     ):
         told = await flood(trusting, WARM_UP)
         before = resident_mib(trusting.server.process.pid)
         told += await flood(trusting, number)
         grown = resident_mib(trusting.server.process.pid) - before
-        with arena.variant("each is counted"):
+        with context.variant("each is counted"):
             keys = len(await found.keys())
             must(told <= keys <= number + WARM_UP, f"{keys} keys for {told} who were counted")
             must(told > number / 2, f"only {told} were counted")
-        with arena.variant("each has an end"):
+        with context.variant("each has an end"):
             must(await found.immortal() == [], "some counts never expire")
-        with arena.variant("each is small"):
+        with context.variant("each is small"):
             must(await found.largest() <= KEY_BYTES, f"{await found.largest()} bytes")
-        with arena.variant("the process remembers none"):
+        with context.variant("the process remembers none"):
             must(grown <= GROWTH_MIB, f"{grown:.1f} MiB more")
 
 
-async def flood(arena: Arena, number: int) -> int:
+async def flood(context: Context, number: int) -> int:
     """How many of so many addresses are told that they are counted."""
     requests = (message("GET", ME, [(FORWARDED, own_address())]) for _ in range(number))
-    responses = await crowd(requests, [arena.server.port] * 20)
+    responses = await burst(requests, [context.server.port] * 20)
     must({response.status for response in responses} == {401}, "not everybody was admitted")
     return sum(map(is_counted, responses))

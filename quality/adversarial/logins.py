@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from app.auth.password import hash_password
-from quality.adversarial.arena import FORM, JSON, Arena, attack, somebody
+from quality.adversarial.context import FORM, JSON, Context, attack, somebody
 from quality.adversarial.expect import expect, expect_challenge, must
 from quality.adversarial.timing import ROUNDS, TRIES, Try, must_take_as_long
 from quality.testkit.client import Response
@@ -21,7 +21,7 @@ FORM_TYPE = FORM[1]
     "failed login: unknown, known, inactive account, older or malformed hash",
     "the same 401 after the same time",
 )
-async def timing(arena: Arena) -> None:
+async def timing(context: Context) -> None:
     """Every try of a measurement is about another account: who guesses twice at one may be told something else."""
     hashes = {
         "wrong password": hash_password("another", rounds=ROUNDS),
@@ -31,21 +31,21 @@ async def timing(arena: Arena) -> None:
         "inactive, right password": hash_password(PASSWORD, rounds=ROUNDS),
     }
     addresses = {
-        kind: await accounts_with(arena, hashed, is_active="inactive" not in kind)
+        kind: await accounts_with(context, hashed, is_active="inactive" not in kind)
         for kind, hashed in hashes.items()
     }
     addresses["unknown address"] = [f"{uuid4().hex}@nobody.example" for _ in range(TRIES)]
     addresses["no address"] = ["nobody"] * TRIES
-    async with arena.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
+    async with context.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
         kinds = {kind: guesses(other, those) for kind, those in addresses.items()}
-        await must_take_as_long(arena, kinds, "unknown address")
+        await must_take_as_long(context, kinds, "unknown address")
 
 
-def guesses(arena: Arena, addresses: list[str]) -> Try:
+def guesses(context: Context, addresses: list[str]) -> Try:
     """Logins that fail with one and the same answer, each with the next address."""
 
     async def guess(number: int) -> Response:
-        response = await arena.login(addresses[number], PASSWORD)
+        response = await context.login(addresses[number], PASSWORD)
         expect_failure(response)
         return response
 
@@ -61,12 +61,12 @@ def expect_failure(response: Response) -> None:
 
 
 async def accounts_with(
-    arena: Arena, hashed: str, count: int = TRIES, *, is_active: bool = True
+    context: Context, hashed: str, count: int = TRIES, *, is_active: bool = True
 ) -> list[str]:
     """The addresses of so many new accounts with this hash in their rows."""
     addresses = [somebody() for _ in range(count)]
-    await create_accounts(arena.database_url, *addresses, is_active=is_active)
-    async with arena.database() as database:
+    await create_accounts(context.database_url, *addresses, is_active=is_active)
+    async with context.database() as database:
         await database.execute(
             "UPDATE users SET hashed_password = $1 WHERE email = ANY($2)", hashed, addresses
         )
@@ -78,12 +78,12 @@ async def accounts_with(
     "login as JSON, multipart, file, 1 500 fields, bogus charset, other grant",
     "type: 415; not readable: 400; values: 422",
 )
-async def form(arena: Arena) -> None:
-    account = await arena.account()
+async def form(context: Context) -> None:
+    account = await context.account()
     good = {"username": account.email, "password": PASSWORD}
     plain = urlencode(good)
-    expect(await arena.login(**good), 200)
-    await refuse_types(arena, plain, good)
+    expect(await context.login(**good), 200)
+    await refuse_types(context, plain, good)
     bodies = {
         "1 500 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(1_500))}", 413),
         "150 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(150))}", 400),
@@ -107,14 +107,14 @@ async def form(arena: Arena) -> None:
         "client of 2 000 letters": (f"{plain}&client_id={'x' * 2_000}", 422),
     }
     for name, (body, status) in bodies.items():
-        with arena.variant(name):
+        with context.variant(name):
             raw = body.encode("utf-8", "surrogateescape")
-            expect(await arena.request("POST", LOGIN, [FORM], raw), status)
-    with arena.variant("in the URL"):
-        expect(await arena.request("POST", f"{LOGIN}?{plain}&note={arena.marker}"), 422)
+            expect(await context.request("POST", LOGIN, [FORM], raw), status)
+    with context.variant("in the URL"):
+        expect(await context.request("POST", f"{LOGIN}?{plain}&note={context.marker}"), 422)
 
 
-async def refuse_types(arena: Arena, plain: str, good: dict[str, str]) -> None:
+async def refuse_types(context: Context, plain: str, good: dict[str, str]) -> None:
     """Anything but a plain form in UTF-8 is 415, though the credentials are right."""
     part = 'Content-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
     fields = [part.format("username", "", good["username"]), part.format("password", "", PASSWORD)]
@@ -135,8 +135,8 @@ async def refuse_types(arena: Arena, plain: str, good: dict[str, str]) -> None:
     for charset in ("latin-1", "utf-16", "utf-7", "bogus"):
         cases[charset] = ([("Content-Type", f"{FORM_TYPE}; charset={charset}")], raw)
     for name, (headers, body) in cases.items():
-        with arena.variant(name):
-            expect(await arena.request("POST", LOGIN, headers, body), 415)
+        with context.variant(name):
+            expect(await context.request("POST", LOGIN, headers, body), 415)
 
 
 def parts(contents: list[str]) -> bytes:
@@ -149,7 +149,7 @@ def parts(contents: list[str]) -> bytes:
     "stored hash that is empty, cut, plain text, of an unknown scheme",
     "the 401 of every failed login, and a warning in the log",
 )
-async def malformed_hash(arena: Arena) -> None:
+async def malformed_hash(context: Context) -> None:
     good, long = hash_password(PASSWORD, rounds=4), hash_password(PASSWORD * 3, rounds=4)
     hashes = {
         "empty": "",
@@ -171,10 +171,10 @@ async def malformed_hash(arena: Arena) -> None:
         "format string": "%s%n{0.__class__}",
     }
     for name, hashed in hashes.items():
-        with arena.variant(name):
-            [email] = await accounts_with(arena, hashed, 1)
-            before = len(arena.server.events("password_hash_malformed"))
-            expect_failure(await arena.login(email, PASSWORD))
-            await arena.settled()
-            after = len(arena.server.events("password_hash_malformed"))
+        with context.variant(name):
+            [email] = await accounts_with(context, hashed, 1)
+            before = len(context.server.events("password_hash_malformed"))
+            expect_failure(await context.login(email, PASSWORD))
+            await context.settled()
+            after = len(context.server.events("password_hash_malformed"))
             must(after == before + 1, f"{after - before} warnings")

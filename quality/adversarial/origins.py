@@ -1,6 +1,6 @@
 """Other websites that call from a browser: A-59."""
 
-from quality.adversarial.arena import Arena, attack
+from quality.adversarial.context import Context, attack
 from quality.adversarial.expect import expect, must
 from quality.testkit.client import Response
 
@@ -19,32 +19,32 @@ ORIGINS = (
     "foreign origins: null, suffix, prefix, scheme, port, two",
     "no Access-Control-Allow-Origin",
 )
-async def foreign_origins(arena: Arena) -> None:
-    async with arena.another(CORS_ALLOWED_ORIGINS=GOOD) as open_to_one:
-        with arena.variant("good"):
+async def foreign_origins(context: Context) -> None:
+    async with context.another(CORS_ALLOWED_ORIGINS=GOOD) as open_to_one:
+        with context.variant("good"):
             response = await open_to_one.get(ME, headers=[("Origin", GOOD)])
             must(granted(response) == {"access-control-allow-origin": GOOD}, f"{granted(response)}")
             must("origin" in (response.header("vary") or "").lower(), "no Vary: Origin")
         for origin in ORIGINS:
-            await refuse_origin(arena, open_to_one, ("Origin", origin))
+            await refuse_origin(context, open_to_one, ("Origin", origin))
         two = ("Origin", f"https://{EVIL}"), ("Origin", GOOD)
-        await refuse_origin(arena, open_to_one, *two)
-        with arena.variant("good, and then another"):
+        await refuse_origin(context, open_to_one, *two)
+        with context.variant("good, and then another"):
             response = await open_to_one.get(ME, headers=two[::-1])
             must(set(granted(response).values()) <= {GOOD}, f"granted: {granted(response)}")
     for origin in (GOOD, *ORIGINS):
-        await refuse_origin(arena, arena, ("Origin", origin))
+        await refuse_origin(context, context, ("Origin", origin))
 
 
-async def refuse_origin(arena: Arena, server: Arena, *origins: tuple[str, str]) -> None:
+async def refuse_origin(context: Context, server: Context, *origins: tuple[str, str]) -> None:
     """Nothing is granted, neither to a request with credentials nor to the question before one."""
     name = " and ".join(value for _, value in origins)
-    with arena.variant(f"{name}, with credentials"):
+    with context.variant(f"{name}, with credentials"):
         headers = [*origins, ("Cookie", "session=x")]
-        response = await server.get(ME, arena.alice.token, headers)
+        response = await server.get(ME, context.alice.token, headers)
         expect(response, 200)
         must(not granted(response), f"granted: {granted(response)}")
-    with arena.variant(f"{name}, preflight"):
+    with context.variant(f"{name}, preflight"):
         asked = ("Access-Control-Request-Method", "GET"), ("Access-Control-Request-Headers", "X")
         response = await server.request("OPTIONS", ME, [*origins, *asked])
         expect(response, 400, 405)

@@ -5,7 +5,7 @@ import json
 from http import HTTPStatus
 from uuid import uuid4
 
-from quality.adversarial.arena import JSON, Arena, attack, somebody
+from quality.adversarial.context import JSON, Context, attack, somebody
 from quality.adversarial.expect import expect, expect_problem, must
 from quality.adversarial.timing import ROUNDS, TRIES, must_take_as_long
 from quality.testkit.client import Response
@@ -79,7 +79,7 @@ SECRET_FORMS = {
     "e-mail in other case, IDN, look-alikes, display name, too long, with a tag",
     "the same mailbox: 409; a tag: 201; the rest: 422",
 )
-async def spelling_of_the_address(arena: Arena) -> None:
+async def spelling_of_the_address(context: Context) -> None:
     name = f"a{uuid4().hex}"
     same = {
         f"{name}@example.com": [f"{name.upper()}@EXAMPLE.COM", f"{name}@Example.com", f" {name}@example.com "],
@@ -87,26 +87,26 @@ async def spelling_of_the_address(arena: Arena) -> None:
                               f"{name}@bu\u0308cher.de"],
     }  # fmt: skip
     for first, spellings in same.items():
-        expect(await arena.register(first, PASSWORD), 201)
+        expect(await context.register(first, PASSWORD), 201)
         for spelling in spellings:
-            with arena.variant(ascii(spelling[-20:])):
-                expect(await arena.register(spelling, PASSWORD), 409)
-                expect(await arena.login(spelling, PASSWORD), 200)
-    with arena.variant("tag"):
-        expect(await arena.register(f"{name}+tag@example.com", PASSWORD), 201)
+            with context.variant(ascii(spelling[-20:])):
+                expect(await context.register(spelling, PASSWORD), 409)
+                expect(await context.login(spelling, PASSWORD), 200)
+    with context.variant("tag"):
+        expect(await context.register(f"{name}+tag@example.com", PASSWORD), 201)
     for kind, pattern in NO_ADDRESSES.items():
-        with arena.variant(kind):
-            expect_problem(await arena.register(pattern.format(name), PASSWORD), "email")
+        with context.variant(kind):
+            expect_problem(await context.register(pattern.format(name), PASSWORD), "email")
 
 
 @attack(
     "A-27", "time of registering an address that is new or taken", "201 or 409, as long", slow=True
 )
-async def enumeration(arena: Arena) -> None:
+async def enumeration(context: Context) -> None:
     """That 409 tells is an accepted limit; that its time told would be another one."""
     taken = [somebody() for _ in range(TRIES)]
-    await create_accounts(arena.database_url, *taken)
-    async with arena.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
+    await create_accounts(context.database_url, *taken)
+    async with context.another(PASSWORD_HASH_ROUNDS=str(ROUNDS)) as other:
 
         async def new(number: int) -> Response:
             response = await other.register(somebody(), PASSWORD)
@@ -118,7 +118,7 @@ async def enumeration(arena: Arena) -> None:
             expect(response, 409)
             return response
 
-        await must_take_as_long(arena, {"new": new, "taken": again}, "new")
+        await must_take_as_long(context, {"new": new, "taken": again}, "new")
 
 
 @attack(
@@ -126,11 +126,11 @@ async def enumeration(arena: Arena) -> None:
     "8 and 50 parallel requests for one address",
     "one 201, the others 409, or 503 where too many hash",
 )
-async def race_for_an_address(arena: Arena) -> None:
+async def race_for_an_address(context: Context) -> None:
     for count in (8, 50):
-        with arena.variant(f"{count} at once"):
+        with context.variant(f"{count} at once"):
             email = somebody()
-            connections = [arena.connect() for _ in range(count)]
+            connections = [context.connect() for _ in range(count)]
             for connection in connections:
                 await connection.open()
             body = {"email": email, "password": PASSWORD}
@@ -139,17 +139,17 @@ async def race_for_an_address(arena: Arena) -> None:
                 expect(response, 201, 409, 503)
             created = [response for response in responses if response.status == HTTPStatus.CREATED]
             must(len(created) == 1, f"{len(created)} were created")
-            async with arena.database() as database:
+            async with context.database() as database:
                 rows = await database.fetchval("SELECT count(*) FROM users WHERE email = $1", email)
             must(rows == 1, f"{rows} rows")
 
 
 @attack("A-29", "fields that are not for clients: is_superuser, id, role, nested", "422, no row")
-async def mass_assignment(arena: Arena) -> None:
+async def mass_assignment(context: Context) -> None:
     extras = {
         "is_superuser": True,
         "is_active": False,
-        "id": str(arena.admin.id),
+        "id": str(context.admin.id),
         "role": "admin",
         "roles": ["admin"],
         "hashed_password": "$2b$04$" + "." * 53,
@@ -164,46 +164,46 @@ async def mass_assignment(arena: Arena) -> None:
         "": 1,
     }
     for name, value in extras.items():
-        with arena.variant(name or "empty name"):
+        with context.variant(name or "empty name"):
             email = somebody()
             body = {"email": email, "password": PASSWORD, name: value}
-            expect_problem(await arena.post_json(USERS, body), name)
-            await must_not_exist(arena, email)
+            expect_problem(await context.post_json(USERS, body), name)
+            await must_not_exist(context, email)
 
 
-async def must_not_exist(arena: Arena, email: str) -> None:
-    async with arena.database() as database:
+async def must_not_exist(context: Context, email: str) -> None:
+    async with context.database() as database:
         row = await database.fetchrow("SELECT * FROM users WHERE email = $1", email)
     must(row is None, "there is a row")
 
 
 @attack("A-31", "null and values of another type for fields that are required", "422")
-async def null_for_a_field(arena: Arena) -> None:
+async def null_for_a_field(context: Context) -> None:
     values: tuple[object, ...] = (None, 12345678, True, 1.5, [], ["x@example.com"], {}, {"a": "b"})
     for name in ("email", "password"):
         for value in values:
-            with arena.variant(f"{name} is {value!r}"):
+            with context.variant(f"{name} is {value!r}"):
                 body = {"email": somebody(), "password": PASSWORD, name: value}
-                expect_problem(await arena.post_json(USERS, body), name)
+                expect_problem(await context.post_json(USERS, body), name)
     for method in ("PATCH", "PUT"):
-        with arena.variant(f"no {method} yet"):
-            target, token = f"{USERS}/{arena.alice.id}", arena.alice.token
-            response = await arena.request(method, target, [JSON], b'{"email": null}', token)
+        with context.variant(f"no {method} yet"):
+            target, token = f"{USERS}/{context.alice.id}", context.alice.token
+            response = await context.request(method, target, [JSON], b'{"email": null}', token)
             expect(response, 405)
 
 
 @attack("A-35", "a secret in a body that is refused", "4xx, the secret nowhere")
-async def secret_in_a_refused_body(arena: Arena) -> None:
+async def secret_in_a_refused_body(context: Context) -> None:
     """That the marker is in no answer and no log is looked for after every attack."""
-    secret, taken = arena.marker, arena.alice.email
+    secret, taken = context.marker, context.alice.email
     for pattern, status in SECRET_JSON.items():
-        with arena.variant(pattern):
+        with context.variant(pattern):
             body = pattern.replace("MARKER", secret).replace("TAKEN", taken)
-            expect(await arena.post_json(USERS, body.encode()), status)
+            expect(await context.post_json(USERS, body.encode()), status)
     for pattern, status in SECRET_FORMS.items():
-        with arena.variant(pattern[:60]):
+        with context.variant(pattern[:60]):
             form = pattern.replace("MARKER", secret).replace("TAKEN", taken)
-            expect(await arena.login_raw(form), status)
-    with arena.variant("another content type"):
+            expect(await context.login_raw(form), status)
+    with context.variant("another content type"):
         raw = json.dumps({"email": somebody(), "password": secret}).encode()
-        expect(await arena.request("POST", USERS, [("Content-Type", "text/plain")], raw), 415)
+        expect(await context.request("POST", USERS, [("Content-Type", "text/plain")], raw), 415)

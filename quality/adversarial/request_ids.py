@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from quality.adversarial.arena import JSON, Arena, attack
+from quality.adversarial.context import JSON, Context, attack
 from quality.adversarial.counting import own_count
 from quality.adversarial.expect import expect, expect_no_http, must
 from quality.testkit.client import Response
@@ -41,33 +41,33 @@ ECHOED = ("a", "two words", "<b>{0.__class__}%s%n</b>", "x" * 128)
 
 
 @attack("A-52", "request ids that forge a log line or a header", "a new id, or 400")
-async def forged_request_id(arena: Arena) -> None:
+async def forged_request_id(context: Context) -> None:
     for name, value in REPLACED.items():
-        with arena.variant(name):
-            await replaced(arena, value)
+        with context.variant(name):
+            await replaced(context, value)
     for name, values in {
         "two": (b"a", b"b"),
         "two equal": (b"a", b"a"),
         "one empty": (b"", b"b"),
     }.items():
-        with arena.variant(name):
-            await replaced(arena, *values)
+        with context.variant(name):
+            await replaced(context, *values)
     for name, value in CONTROLS.items():
-        with arena.variant(name):
-            expect_no_http(await arena.send(with_ids(value)))
-    with arena.variant("a folded line"):
-        expect_no_http(await arena.send(with_ids(b"a\r\n b")))
-    with arena.variant("100 kB"):
-        response = await arena.send(with_ids(b"x" * 100_000))
+        with context.variant(name):
+            expect_no_http(await context.send(with_ids(value)))
+    with context.variant("a folded line"):
+        expect_no_http(await context.send(with_ids(b"a\r\n b")))
+    with context.variant("100 kB"):
+        response = await context.send(with_ids(b"x" * 100_000))
         expect(response, 431)
         is_new(response)
-    with arena.variant("a line break and a header"):
-        response = await arena.send(with_ids(b"a\r\nX-Injected: yes"))
+    with context.variant("a line break and a header"):
+        response = await context.send(with_ids(b"a\r\nX-Injected: yes"))
         expect(response, 200)
         must(response.header("x-injected") is None, "the header came back")
     for good in ECHOED:
-        with arena.variant(f"good: {good:.20}"):
-            response = await arena.send(with_ids(good.encode()))
+        with context.variant(f"good: {good:.20}"):
+            response = await context.send(with_ids(good.encode()))
             must(response.header(ID.lower()) == good, "a good id was replaced")
 
 
@@ -76,13 +76,13 @@ def with_ids(*values: bytes) -> bytes:
     return HEAD + lines + b"\r\n"
 
 
-async def replaced(arena: Arena, *values: bytes) -> None:
+async def replaced(context: Context, *values: bytes) -> None:
     """A new id, and under it exactly one line in the log."""
-    response = await arena.send(with_ids(*values))
+    response = await context.send(with_ids(*values))
     expect(response, 200)
     request_id = is_new(response)
-    await arena.settled()
-    lines = [line for line in arena.server.records() if line.get("request_id") == request_id]
+    await context.settled()
+    lines = [line for line in context.server.records() if line.get("request_id") == request_id]
     must([line["level"] for line in lines] == ["INFO"], f"in the log: {lines}")
 
 
@@ -95,50 +95,52 @@ def is_new(response: Response) -> str:
 @attack(
     "A-53", "every status without an id and with one", "the id in header and body", modules=True
 )
-async def request_id_everywhere(arena: Arena) -> None:
-    token, other = arena.alice.token, f"{USERS}/{arena.bob.id}"
-    taken = b'{"email": "%s", "password": "%s"}' % (arena.bob.email.encode(), PASSWORD.encode())
-    await with_and_without(arena, 200, "GET", "/health")
-    await with_and_without(arena, 200, "HEAD", "/health")
-    await with_and_without(arena, 400, "POST", USERS, headers=[JSON], body=b"{")
-    await with_and_without(arena, 401, "GET", ME)
-    await with_and_without(arena, 401, "HEAD", ME)
-    await with_and_without(arena, 403, "GET", other, headers=[("Authorization", f"Bearer {token}")])
-    await with_and_without(arena, 404, "GET", "/nothing")
-    await with_and_without(arena, 404, "HEAD", "/nothing")
-    await with_and_without(arena, 405, "PATCH", ME)
-    await with_and_without(arena, 409, "POST", USERS, headers=[JSON], body=taken)
-    await with_and_without(arena, 413, "POST", USERS, headers=[JSON], body=b" " * 2_000_000)
-    await with_and_without(arena, 414, "GET", "/" + "a" * 9_000)
-    await with_and_without(arena, 415, "POST", USERS, headers=[TEXT], body=b"{}")
-    await with_and_without(arena, 422, "POST", USERS, headers=[JSON], body=b"{}")
-    await with_and_without(arena, 431, "GET", "/health", headers=[("X-A", "a" * 17_000)])
-    await on_other_servers(arena)
+async def request_id_everywhere(context: Context) -> None:
+    token, other = context.alice.token, f"{USERS}/{context.bob.id}"
+    taken = b'{"email": "%s", "password": "%s"}' % (context.bob.email.encode(), PASSWORD.encode())
+    await with_and_without(context, 200, "GET", "/health")
+    await with_and_without(context, 200, "HEAD", "/health")
+    await with_and_without(context, 400, "POST", USERS, headers=[JSON], body=b"{")
+    await with_and_without(context, 401, "GET", ME)
+    await with_and_without(context, 401, "HEAD", ME)
+    await with_and_without(
+        context, 403, "GET", other, headers=[("Authorization", f"Bearer {token}")]
+    )
+    await with_and_without(context, 404, "GET", "/nothing")
+    await with_and_without(context, 404, "HEAD", "/nothing")
+    await with_and_without(context, 405, "PATCH", ME)
+    await with_and_without(context, 409, "POST", USERS, headers=[JSON], body=taken)
+    await with_and_without(context, 413, "POST", USERS, headers=[JSON], body=b" " * 2_000_000)
+    await with_and_without(context, 414, "GET", "/" + "a" * 9_000)
+    await with_and_without(context, 415, "POST", USERS, headers=[TEXT], body=b"{}")
+    await with_and_without(context, 422, "POST", USERS, headers=[JSON], body=b"{}")
+    await with_and_without(context, 431, "GET", "/health", headers=[("X-A", "a" * 17_000)])
+    await on_other_servers(context)
 
 
-async def on_other_servers(arena: Arena) -> None:
+async def on_other_servers(context: Context) -> None:
     """What one healthy server without origins does not say."""
     preflight = [("Origin", ORIGIN), ("Access-Control-Request-Method", "GET")]
     refused = [("Origin", "null"), ("Access-Control-Request-Method", "GET")]
-    bearer = [("Authorization", f"Bearer {arena.alice.token}")]
-    async with arena.another(CORS_ALLOWED_ORIGINS=ORIGIN, **own_count(1)) as strict:
+    bearer = [("Authorization", f"Bearer {context.alice.token}")]
+    async with context.another(CORS_ALLOWED_ORIGINS=ORIGIN, **own_count(1)) as strict:
         await with_and_without(strict, 200, "OPTIONS", ME, headers=preflight)
         await with_and_without(strict, 400, "OPTIONS", ME, headers=refused)
         expect(await strict.get(ME), 401)
         await with_and_without(strict, 429, "GET", ME)
     away = f"postgresql://{HOST}:{free_port()}/nothing"
-    async with arena.another(DATABASE_URL=away, AUTH_USER_CACHE_ENABLED="false") as without:
+    async with context.another(DATABASE_URL=away, AUTH_USER_CACHE_ENABLED="false") as without:
         await with_and_without(without, 503, "GET", ME, headers=bearer)
     # A database without our tables: nobody has run the migrations.
-    empty = urlunsplit(urlsplit(arena.database_url)._replace(path="/postgres"))
-    async with arena.another(
+    empty = urlunsplit(urlsplit(context.database_url)._replace(path="/postgres"))
+    async with context.another(
         DATABASE_URL=empty, AUTH_USER_CACHE_ENABLED="false", may_log="^unhandled_exception"
     ) as broken:
         await with_and_without(broken, 500, "GET", ME, headers=bearer)
 
 
 async def with_and_without(
-    arena: Arena,
+    context: Context,
     status: int,
     method: str,
     target: str,
@@ -147,11 +149,11 @@ async def with_and_without(
     body: bytes = b"",
 ) -> None:
     head = method == "HEAD"
-    with arena.variant(f"{status} {method} {target:.40}"):
-        response = await arena.request(method, target, headers, body)
+    with context.variant(f"{status} {method} {target:.40}"):
+        response = await context.request(method, target, headers, body)
         expect(response, status, head=head)
         is_new(response)
-    with arena.variant(f"{status} {method} {target:.40} with an id"):
-        response = await arena.request(method, target, [*headers, (ID, "mine")], body)
+    with context.variant(f"{status} {method} {target:.40} with an id"):
+        response = await context.request(method, target, [*headers, (ID, "mine")], body)
         expect(response, status, head=head)
         must(response.header(ID.lower()) == "mine", "the id was replaced")

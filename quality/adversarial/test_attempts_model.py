@@ -60,7 +60,7 @@ class TestCounts:
 
         assert await fail(limiter, *other) == 0
 
-    async def test_crowd_gets_no_further_than_a_queue(self, gateway: RedisGateway) -> None:
+    async def test_burst_gets_no_further_than_a_queue(self, gateway: RedisGateway) -> None:
         limiter = limiter_on(gateway, limit=7)
 
         waits = await asyncio.gather(*(fail(limiter) for _ in range(200)))

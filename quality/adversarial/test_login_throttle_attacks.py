@@ -318,7 +318,7 @@ class TestWithoutRedis:
             assert await guess(client, 2 * LIMIT) == [401] * 2 * LIMIT
             assert (await log_in(client)).status_code == 200
 
-    async def test_crowd_meets_a_silent_redis_and_is_served_too(
+    async def test_burst_meets_a_silent_redis_and_is_served_too(
         self, make_app: MakeApp, ada: User
     ) -> None:
         async with listening(silence) as redis:
@@ -333,7 +333,7 @@ class TestWithoutRedis:
 
         assert {response.status_code for response in responses} == {401}
 
-    async def test_crowd_that_leaves_no_way_to_redis_is_no_way_around(
+    async def test_burst_that_leaves_no_way_to_redis_is_no_way_around(
         self, throttled: Throttled, ada: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(redis_module, "WAIT_SECONDS", 0.05)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from statistics import median
 
-from quality.adversarial.arena import Arena
+from quality.adversarial.context import Context
 from quality.adversarial.expect import must
 from quality.testkit.client import Response
 
@@ -17,7 +17,7 @@ MEASUREMENTS = 3
 Try = Callable[[int], Awaitable[Response]]
 
 
-async def must_take_as_long(arena: Arena, kinds: dict[str, Try], reference: str) -> None:
+async def must_take_as_long(context: Context, kinds: dict[str, Try], reference: str) -> None:
     """The median of each kind and that of ``reference`` differ by less than a quarter of the larger one.
 
     What differs is measured again: a busy machine does it now and then, an application that tells always.
@@ -27,27 +27,29 @@ async def must_take_as_long(arena: Arena, kinds: dict[str, Try], reference: str)
     odd = dict.fromkeys(others, "")
     for _ in range(MEASUREMENTS):
         if odd:
-            medians = await take_turns(arena, {name: kinds[name] for name in (*odd, reference)})
+            medians = await take_turns(context, {name: kinds[name] for name in (*odd, reference)})
             odd = {
-                name: said for name in odd if (said := difference(arena, medians, name, reference))
+                name: said
+                for name in odd
+                if (said := difference(context, medians, name, reference))
             }
     for name in others:
-        with arena.variant(name):
+        with context.variant(name):
             must(name not in odd, odd.get(name, ""))
 
 
-async def take_turns(arena: Arena, kinds: dict[str, Try]) -> dict[str, float]:
+async def take_turns(context: Context, kinds: dict[str, Try]) -> dict[str, float]:
     """The median of each kind in seconds. Taking turns, they meet alike whatever else the machine does."""
     times: dict[str, list[float]] = {name: [] for name in kinds}
-    for number in range(QUICK_TRIES if arena.quick else TRIES):
+    for number in range(QUICK_TRIES if context.quick else TRIES):
         for name, send in kinds.items():
             times[name].append((await send(number)).seconds)
     return {name: median(values) for name, values in times.items()}
 
 
-def difference(arena: Arena, medians: dict[str, float], name: str, reference: str) -> str:
+def difference(context: Context, medians: dict[str, float], name: str, reference: str) -> str:
     """What is to be said about the two medians; nothing where they are alike."""
     low, high = sorted((medians[name], medians[reference]))
-    if high - low < (QUICK_SHARE if arena.quick else SHARE) * high:
+    if high - low < (QUICK_SHARE if context.quick else SHARE) * high:
         return ""
     return f"{medians[name] * 1_000:.0f} ms, {reference} takes {medians[reference] * 1_000:.0f} ms"

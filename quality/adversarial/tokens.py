@@ -3,7 +3,7 @@
 from functools import partial
 from urllib.parse import urlencode
 
-from quality.adversarial.arena import FORM, Arena, attack
+from quality.adversarial.context import FORM, Context, attack
 from quality.adversarial.expect import expect, expect_challenge
 from quality.adversarial.forge import ANONYMOUS, INVALID, ME, claims, forged, key_of
 from quality.testkit.services import PASSWORD
@@ -12,20 +12,20 @@ AT_ONCE_SECONDS = 0.05
 
 
 @attack("A-07", "two Authorization headers, in each order", "400")
-async def two_headers(arena: Arena) -> None:
+async def two_headers(context: Context) -> None:
     values = {
-        "valid": f"Bearer {arena.alice.token}",
-        "other": f"Bearer {arena.bob.token}",
+        "valid": f"Bearer {context.alice.token}",
+        "other": f"Bearer {context.bob.token}",
         "invalid": "Bearer x.y.z",
         "basic": "Basic YTpi",
         "empty": "",
     }
-    paths = (ME, "/auth/me", f"/api/v1/users/{arena.alice.id}")
+    paths = (ME, "/auth/me", f"/api/v1/users/{context.alice.id}")
     for path in paths:
         for first, second in [(a, b) for a in values for b in values]:
-            with arena.variant(f"{path}: {first}, {second}"):
+            with context.variant(f"{path}: {first}, {second}"):
                 sent = [("Authorization", values[first]), ("authorization", values[second])]
-                expect(await arena.get(path, headers=sent), 400)
+                expect(await context.get(path, headers=sent), 400)
 
 
 @attack(
@@ -33,11 +33,11 @@ async def two_headers(arena: Arena) -> None:
     "scheme in any case; spaces, tabs, comma list, bytes beyond ASCII",
     "scheme in any case: 200; else 401",
 )
-async def spelling_of_the_header(arena: Arena) -> None:
-    token = arena.alice.token
+async def spelling_of_the_header(context: Context) -> None:
+    token = context.alice.token
     for value in (f"bearer {token}", f"BEARER {token}", f"bEaReR {token}"):
-        with arena.variant(f"accepted: {value[:7]!r}"):
-            expect(await arena.get(ME, headers=[("Authorization", value)]), 200)
+        with context.variant(f"accepted: {value[:7]!r}"):
+            expect(await context.get(ME, headers=[("Authorization", value)]), 200)
     patterns = {
         INVALID: ("Bearer {} ", "Bearer {}\t", "Bearer  {}", "Bearer \t{}", "Bearer {},", "Bearer {0}, Bearer {0}", "Bearer {0} {0}",
                   'Bearer "{}"', "Bearer token={}", "Bearer Bearer {}", "Bearer {}=", "Bearer {}é",
@@ -47,14 +47,14 @@ async def spelling_of_the_header(arena: Arena) -> None:
     }  # fmt: skip
     for challenge, spellings in patterns.items():
         for pattern in spellings:
-            with arena.variant(ascii(pattern)):
+            with context.variant(ascii(pattern)):
                 sent = [("Authorization", pattern.format(token))]
-                expect_challenge(await arena.get(ME, headers=sent), challenge)
+                expect_challenge(await context.get(ME, headers=sent), challenge)
 
 
 @attack("A-09", "token of 1 MB, of 15 000 dots, with a header of 100 000 [", "401 or 431, at once")
-async def huge_token(arena: Arena) -> None:
-    key, payload = key_of(arena.settings), claims(arena.alice)
+async def huge_token(context: Context) -> None:
+    key, payload = key_of(context.settings), claims(context.alice)
     tokens = {
         "1 MB": ("x" * 1_000_000, 431),
         "header of 100 000 [": (forged(payload, b"[" * 100_000, key=key), 431),
@@ -69,8 +69,8 @@ async def huge_token(arena: Arena) -> None:
         "9 kB, well signed": (forged(payload | {"padding": "x" * 6_000}, key=key), 401),
     }
     for name, (token, status) in tokens.items():
-        with arena.variant(name):
-            expect(await arena.within(AT_ONCE_SECONDS, partial(arena.get, ME, token)), status)
+        with context.variant(name):
+            expect(await context.within(AT_ONCE_SECONDS, partial(context.get, ME, token)), status)
 
 
 @attack(
@@ -78,54 +78,54 @@ async def huge_token(arena: Arena) -> None:
     "live token of an account that was deleted, deactivated, demoted",
     "401; demoted: 403",
 )
-async def account_behind_the_token(arena: Arena) -> None:
-    async with arena.database() as database:
-        with arena.variant("deactivated"):
-            account = await arena.account()
+async def account_behind_the_token(context: Context) -> None:
+    async with context.database() as database:
+        with context.variant("deactivated"):
+            account = await context.account()
             await database.execute("UPDATE users SET is_active = false WHERE id = $1", account.id)
-            expect_challenge(await arena.get(ME, account.token), INVALID)
-            expect(await arena.login(account.email, PASSWORD), 401)
-        with arena.variant("demoted"):
-            account = await arena.account(is_superuser=True)
-            path = f"/api/v1/users/{arena.alice.id}"
-            expect(await arena.get(path, account.token), 200)
+            expect_challenge(await context.get(ME, account.token), INVALID)
+            expect(await context.login(account.email, PASSWORD), 401)
+        with context.variant("demoted"):
+            account = await context.account(is_superuser=True)
+            path = f"/api/v1/users/{context.alice.id}"
+            expect(await context.get(path, account.token), 200)
             await database.execute(
                 "UPDATE users SET is_superuser = false WHERE id = $1", account.id
             )
-            expect(await arena.get(path, account.token), 403)
-        with arena.variant("deleted"):
-            account = await arena.account()
+            expect(await context.get(path, account.token), 403)
+        with context.variant("deleted"):
+            account = await context.account()
             await database.execute("DELETE FROM users WHERE id = $1", account.id)
-            expect_challenge(await arena.get(ME, account.token), INVALID)
-        with arena.variant("made anew with the same address"):
-            expect(await arena.register(account.email, PASSWORD), 201)
-            expect_challenge(await arena.get(ME, account.token), INVALID)
-        with arena.variant("a role in the token is not believed"):
+            expect_challenge(await context.get(ME, account.token), INVALID)
+        with context.variant("made anew with the same address"):
+            expect(await context.register(account.email, PASSWORD), 201)
+            expect_challenge(await context.get(ME, account.token), INVALID)
+        with context.variant("a role in the token is not believed"):
             boast = claims(
-                arena.bob, role="admin", roles=["admin"], is_superuser=True, scope="admin"
+                context.bob, role="admin", roles=["admin"], is_superuser=True, scope="admin"
             )
-            token = forged(boast, key=key_of(arena.settings))
-            expect(await arena.get(path, token), 403)
+            token = forged(boast, key=key_of(context.settings))
+            expect(await context.get(path, token), 403)
 
 
 @attack("A-20", "token in query, cookie, form or another header", "401, and not in the log")
-async def token_elsewhere(arena: Arena) -> None:
-    token = arena.alice.token
+async def token_elsewhere(context: Context) -> None:
+    token = context.alice.token
     queries = ("access_token", "token", "authorization", "jwt", "bearer")
     cookies = ("access_token", "token", "Authorization", "session")
     names = ("X-Auth-Token", "X-Access-Token", "X-Authorization", "Proxy-Authorization", "Token")
     for query in queries:
-        with arena.variant(f"query {query}"):
-            target = f"{ME}?{urlencode({query: token, 'note': arena.marker})}"
-            expect_challenge(await arena.get(target), ANONYMOUS)
+        with context.variant(f"query {query}"):
+            target = f"{ME}?{urlencode({query: token, 'note': context.marker})}"
+            expect_challenge(await context.get(target), ANONYMOUS)
     for cookie in cookies:
-        with arena.variant(f"cookie {cookie}"):
+        with context.variant(f"cookie {cookie}"):
             headers = [("Cookie", f"{cookie}={token}")]
-            expect_challenge(await arena.get(ME, headers=headers), ANONYMOUS)
+            expect_challenge(await context.get(ME, headers=headers), ANONYMOUS)
     for name in names:
-        with arena.variant(f"header {name}"):
+        with context.variant(f"header {name}"):
             for value in (token, f"Bearer {token}"):
-                expect_challenge(await arena.get(ME, headers=[(name, value)]), ANONYMOUS)
-    with arena.variant("form"):
+                expect_challenge(await context.get(ME, headers=[(name, value)]), ANONYMOUS)
+    with context.variant("form"):
         form = urlencode({"access_token": token}).encode()
-        expect_challenge(await arena.request("GET", ME, [FORM], form), ANONYMOUS)
+        expect_challenge(await context.request("GET", ME, [FORM], form), ANONYMOUS)

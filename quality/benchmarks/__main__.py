@@ -1,4 +1,4 @@
-"""The template against the limit, on this machine: ``make bench``.
+"""The template against the baseline, on this machine: ``make bench``.
 
 Starts a bare Starlette application that does the same work (limit.py) and the template, one worker each, on one
 PostgreSQL, and loads them in turns. What counts is the median of the ratios of each round: the machine's moods touch
@@ -31,7 +31,7 @@ from quality.testkit.services import (
 )
 
 POOL = str(Settings.model_fields["database_pool_size"].default)
-LIMIT_APP = "quality.benchmarks.limit:app"
+LIMIT_APP = "quality.benchmarks.baseline:app"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 NEVER = "1000000"
 
@@ -57,9 +57,9 @@ def scenarios(account: Account) -> list[Scenario]:
     login = Request("POST", "/auth/login", [FORM], form)
     return [
         Scenario("health", "template", health, health, floor=0.40, goal=0.60),
-        Scenario("who am I", "template", me, me, floor=0.40, goal=0.60, tail=4, budget=0.30),
-        Scenario("who am I, user cache on", "user cache", me, me, floor=0.50, goal=0.75),
-        Scenario("who am I, rate limit on", "rate limit", me, me, floor=0.30, goal=0.45),
+        Scenario("current user", "template", me, me, floor=0.40, goal=0.60, tail=4, budget=0.30),
+        Scenario("current user, user cache on", "user cache", me, me, floor=0.50, goal=0.75),
+        Scenario("current user, rate limit on", "rate limit", me, me, floor=0.30, goal=0.45),
         Scenario("own id, cache on", "cache", own, me),
         Scenario("login, 8 clients", "template", login, login, clients=8, least_seconds=4),
     ]
@@ -119,9 +119,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=8, help="A B A B: so many pairs")
     parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
-    parser.add_argument("--quick", action="store_true", help="who am I only, against the budget")
+    parser.add_argument("--quick", action="store_true", help="current user only, against the budget")
     parser.add_argument("--only", default="", help="what has this in its name")
-    parser.add_argument("--against", default="", help="another commit instead of the limit")
+    parser.add_argument("--against", default="", help="another commit instead of the baseline")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args()

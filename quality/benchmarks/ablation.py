@@ -18,11 +18,11 @@ WARM_UP_SECONDS = 1
 
 
 async def measure_ablation(folder: Path, rounds: int, seconds: float, only: str) -> None:
-    """Print who-am-I as it is against each variant: requests a second, CPU time and p99, medians of the rounds."""
+    """Print the current user's read as it is against each variant: requests a second, CPU time and p99, medians of the rounds."""
     async with throwaway_database("ablation") as url:
         [account] = await create_accounts(url, "bench@example.com")
         me = Request("GET", "/api/v1/users/me", [("Authorization", f"Bearer {account.token}")])
-        print(f"{'who am I, with it against without it':48}{'requests/s':>12}{'CPU':>8}{'p99':>8}")
+        print(f"{'current user, with it against without it':48}{'requests/s':>12}{'CPU':>8}{'p99':>8}")
         for name in (name for name in OPTIMISATIONS if only in name):
             pairs = []
             for number in range(rounds):

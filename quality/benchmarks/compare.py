@@ -17,7 +17,7 @@ QUICK_ROUNDS, QUICK_SECONDS = 4, 2.0
 class Scenario:
     """One question to a server of the template, and what it is compared with on the limit.
 
-    ``floor``, ``goal`` and ``budget`` are shares of the limit's requests a second; ``tail`` bounds p99 / p50.
+    ``floor``, ``goal`` and ``budget`` are shares of the baseline's requests a second; ``tail`` bounds p99 / p50.
     """
 
     name: str
@@ -78,10 +78,10 @@ async def compare(
     for number in range(-1, rounds):  # the first warms up
         for pair in pairs:
             await play(pair, servers, seconds if number >= 0 else 1, number)
-    print(f"{'':28}{'of the limit':>13}{'CPU':>6}  {'requests/s (range)':24}{'p50/p99 ms':>12}")
+    print(f"{'':28}{'of the baseline':>13}{'CPU':>6}  {'requests/s (range)':24}{'p50/p99 ms':>12}")
     for pair in pairs:
         print_pair(pair)
-        judge(report, pair, quick=options.quick)
+        check(report, pair, quick=options.quick)
 
 
 async def play(pair: Pair, servers: dict[str, Server], seconds: float, number: int) -> None:
@@ -102,7 +102,7 @@ async def play(pair: Pair, servers: dict[str, Server], seconds: float, number: i
             side.cpu_micros.append(used / taken.requests * 1e6)
 
 
-def print_pair(pair: Pair, other: str = "  the limit") -> None:
+def print_pair(pair: Pair, other: str = "  the baseline") -> None:
     for name, side, ratios in (
         (pair.scenario.name, pair.template, f"{pair.ratio():13.2f}{pair.cpu_ratio():6.2f}"),
         (other, pair.limit, f"{'1':>13}{'1':>6}"),
@@ -112,13 +112,13 @@ def print_pair(pair: Pair, other: str = "  the limit") -> None:
         print(f"{name:28}{ratios}  {side.rate():24}{p50:6.1f}/{p99:.1f}  {cpu}")
 
 
-def judge(report: Report, pair: Pair, *, quick: bool) -> None:
+def check(report: Report, pair: Pair, *, quick: bool) -> None:
     """Against the floor; a quick run, which may meet any noise, against the budget only."""
     scenario = pair.scenario
     promised = scenario.budget if quick else scenario.floor
     if promised:
         report.row(
-            f"{scenario.name}: share of the limit",
+            f"{scenario.name}: share of the baseline",
             f">= {promised:g} (goal {scenario.goal:g})",
             f"{pair.ratio():.2f}",
             kept=pair.ratio() >= promised,

@@ -59,7 +59,7 @@ async def measure_scale(
                     f"{rate[workers, size]:,.0f} requests/s, p50 {median(taken[which]):.1f} ms"
                 )
             report.at_most(
-                f"who am I, {workers} worker(s): requests/s at 1,000 accounts / at 1,000,000",
+                f"current user, {workers} worker(s): requests/s at 1,000 accounts / at 1,000,000",
                 SLOWER,
                 rate[workers, SIZES[0]] / rate[workers, SIZES[1]],
             )

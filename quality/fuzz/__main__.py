@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from quality.fuzz.mutated import fuzz_mutated, replay
 from quality.fuzz.schema import fuzz_schema
-from quality.fuzz.spoiled import fuzz_spoiled, replay
 from quality.fuzz.target import Target
 from quality.testkit.report import Report
 from quality.testkit.server import serving, variables
@@ -57,11 +57,11 @@ async def target(folder: Path, seed: int) -> AsyncIterator[Target]:
 async def fuzz(report: Report, folder: Path, seed: int, size: Size) -> None:
     async with target(folder, seed) as it:
         await fuzz_schema(report, it, folder, size.cases, size.examples)
-        await fuzz_spoiled(report, it, size.mutations, size.flips)
-        aftermath(report, it)
+        await fuzz_mutated(report, it, size.mutations, size.flips)
+        postconditions(report, it)
 
 
-def aftermath(report: Report, it: Target) -> None:
+def postconditions(report: Report, it: Target) -> None:
     """The server still runs, and what it has logged is JSON without an error."""
     report.exactly("server: runs at the end", True, it.server.process.returncode is None)
     try:

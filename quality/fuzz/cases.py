@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import product
 from random import Random
 
-from quality.fuzz.anatomy import right_length
 from quality.fuzz.corpus import Sample
 from quality.fuzz.http_mutations import HTTP
+from quality.fuzz.http_parts import right_length
 from quality.fuzz.mutations import ANYWHERE
 from quality.fuzz.reading import read
 from quality.fuzz.target import Target

@@ -5,9 +5,7 @@ from random import Random
 
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.core.middleware.request_guard import MAX_HEADER_BYTES, MAX_HEADERS, MAX_URL_BYTES
-from quality.fuzz.anatomy import LENGTH, joined, parts
-from quality.fuzz.mutations import Mutation
-from quality.fuzz.words import (
+from quality.fuzz.dictionary import (
     CHUNK_ENDS,
     CHUNK_EXTENSIONS,
     CHUNK_SIZES,
@@ -19,6 +17,8 @@ from quality.fuzz.words import (
     PARAMETERS,
     VERSIONS,
 )
+from quality.fuzz.http_parts import LENGTH, joined, parts
+from quality.fuzz.mutations import Mutation
 
 CONTENT_TYPE = re.compile(rb"(?i)content-type:[^\r\n]*")
 # Of the routes that anybody may send one to, and MAX_BODY_BYTES unless it is set.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from quality.fuzz.anatomy import piece, place
-from quality.fuzz.words import TOKENS
+from quality.fuzz.dictionary import TOKENS
+from quality.fuzz.http_parts import piece, place
 
 Mutation = Callable[[Random, bytes, bytes], bytes]
 
@@ -17,10 +17,10 @@ VALUE = re.compile(rb'"[^"\r\n]*"|(?<==)[^&\s]+|(?<=/)[^/\s?]+|\d+')
 
 
 def flip_bits(dice: Random, raw: bytes, other: bytes) -> bytes:
-    spoiled = bytearray(raw)
+    mutated = bytearray(raw)
     for _ in range(dice.choice((1, 1, 1, 2, 8)) if raw else 0):
-        spoiled[dice.randrange(*place(dice, raw))] ^= 1 << dice.randrange(8)
-    return bytes(spoiled)
+        mutated[dice.randrange(*place(dice, raw))] ^= 1 << dice.randrange(8)
+    return bytes(mutated)
 
 
 def put_any_byte(dice: Random, raw: bytes, other: bytes) -> bytes:

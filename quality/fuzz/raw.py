@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from quality.adversarial.expect import AttackSucceeded, must
+from quality.fuzz.assertion import check, is_parsers
 from quality.fuzz.cases import Case
-from quality.fuzz.judge import is_parsers, judge
 from quality.fuzz.reading import read
 from quality.fuzz.target import Target
 from quality.testkit.client import Connection, Response
@@ -66,7 +66,7 @@ async def send_one(target: Target, case: Case, seen: Counter[str]) -> None:
                 break
             answered += 1
             seen["parser" if is_parsers(response) else str(response.status)] += 1
-            judge(target, case, reading, response, head=head)
+            check(target, case, reading, response, head=head)
             if response.header("connection") == "close":
                 return
         else:

@@ -117,7 +117,7 @@ def judged(mutants: Iterable[Mutant], selection: Selection) -> Iterator[tuple[Mu
     while True:
         while len(running) < (os.cpu_count() or 1) and (fresh := next(waiting, None)):
             files = files_of(fresh, selection, noticed)
-            running[fork(partial(judge, fresh, files))] = fresh, files
+            running[fork(partial(check, fresh, files))] = fresh, files
         if not running:
             break
         child, status = os.wait()
@@ -138,7 +138,7 @@ def rehearse(unchanged: Mutant, selection: Selection, noticed: Counter[str]) -> 
     by_file = [
         File(path, [test for test in tests if test.startswith(f"{path}::")], 60) for path in noticed
     ]
-    if os.waitpid(fork(partial(judge, unchanged, by_file)), 0)[1] != 0:
+    if os.waitpid(fork(partial(check, unchanged, by_file)), 0)[1] != 0:
         sys.exit(
             f"The tests of {unchanged.path} fail without a change: what they noticed means nothing."
         )
@@ -166,7 +166,7 @@ def files_of(mutant: Mutant, selection: Selection, noticed: Counter[str]) -> lis
     return chosen
 
 
-def judge(mutant: Mutant, files: list[File]) -> int:
+def check(mutant: Mutant, files: list[File]) -> int:
     """0 if every test passes on the mutant, else which file has one that fails."""
     silence()
     # Ends this process: to be stuck is to be noticed.

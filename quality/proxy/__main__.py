@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quality.proxy.addresses import claimed_addresses, logins, requests_under_way
 from quality.proxy.beside import slow_clients
-from quality.proxy.responses import get, judge_access_log, said, what_is_refused, what_passes
+from quality.proxy.responses import check_access_log, get, said, what_is_refused, what_passes
 from quality.proxy.slow_clients import ADDRESSES
 from quality.testkit.nginx import nginx, program
 from quality.testkit.report import Report
@@ -39,7 +39,7 @@ async def measure(report: Report, folder: Path, database_url: str, *, quick: boo
         await stop(application.process)
         response = await get(proxy.port, "/health")
         report.exactly("the application is away", "502 bad_gateway", said(response))
-        judge_access_log(report, proxy)
+        check_access_log(report, proxy)
     await claimed_addresses(report, folder, database_url)
 
 

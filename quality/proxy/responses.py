@@ -104,7 +104,7 @@ async def what_is_refused(report: Report, port: int) -> None:
             report.exactly(name, promised, said(await exchange(port, raw)))
 
 
-def judge_access_log(report: Report, proxy: Server) -> None:
+def check_access_log(report: Report, proxy: Server) -> None:
     """Every line is a JSON object with an id, and no line has a query."""
     records = list(proxy.records())
     report.exactly(

@@ -17,7 +17,7 @@ Change = Callable[[Message, MutableHeaders], None]
 NAMES = ["/health", "X-Request-ID", "404", "401", "live", "ready", "headers", "docs"]
 
 
-class Spoiled:
+class Mutated:
     """An application whose answers are changed on their way out, on paths that end like this."""
 
     def __init__(self, app: ASGIApp, ending: str, change: Change) -> None:
@@ -115,7 +115,7 @@ async def test_the_docs_are_as_they_were_wanted(
 async def test_a_broken_promise_is_found_and_no_other(
     app: FastAPI, capsys: pytest.CaptureFixture[str], named: str, ending: str, change: Change
 ) -> None:
-    app.add_middleware(Spoiled, ending=ending, change=change)
+    app.add_middleware(Mutated, ending=ending, change=change)
 
     code = await verdict(app)
 

@@ -16,19 +16,17 @@ from pathlib import Path
 import uvloop
 
 from quality.resilience import (
-    cost,
-    crosstalk,
-    flood,
+    isolation,
     leaks,
     limits,
     log_sink,
+    login_flood,
     migrations,
     names,
     overload,
     postgres,
     postgres_reset,
     races,
-    rate_limit,
     redis,
     redis_reset,
     shutdown,
@@ -44,12 +42,11 @@ Section = Callable[[Run], Awaitable[None]]
 SECTIONS: dict[str, Section] = {
     "redis": redis.measure,
     "redis_reset": redis_reset.measure,
-    "rate_limit": rate_limit.measure,
-    "crosstalk": crosstalk.measure,
+    "isolation": isolation.measure,
     "postgres": postgres.measure,
     "postgres_reset": postgres_reset.measure,
     "names": names.measure,
-    "flood": flood.measure,
+    "login_flood": login_flood.measure,
     "overload": overload.measure,
     "slow_database": slow_database.measure,
     "races": races.measure,
@@ -59,7 +56,6 @@ SECTIONS: dict[str, Section] = {
     "limits": limits.measure,
     "log_sink": log_sink.measure,
     "migrations": migrations.measure,
-    "cost": cost.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
 ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from quality.resilience.held import NAMED_REDIS_URL, WATCHED, Held, held, in_reach
+from quality.resilience.gated import NAMED_REDIS_URL, WATCHED, Held, held, in_reach
 from quality.resilience.mixed_traffic import Traffic
 from quality.resilience.run import Run
 from quality.testkit.memory import resident_mib
@@ -38,7 +38,7 @@ async def measure(run: Run) -> None:
     report.exactly(f"{name}: wrong answers", [], traffic.wrong[:3])
     limit = run.size(GROWTH_PERCENT, QUICK_GROWTH_PERCENT)
     report.at_most(f"{name}: growth of {resident:.0f} MiB since {warm_up:,}", limit, growth, "%")
-    judge(report, name, before, after)
+    check(report, name, before, after)
 
 
 def environment(url: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ def environment(url: str) -> dict[str, str]:
     )
 
 
-def judge(report: Report, name: str, before: Held, after: Held) -> None:
+def check(report: Report, name: str, before: Held, after: Held) -> None:
     """Pools may grow up to their size. Everything else is as it was."""
     for thing, number in after.items():
         if thing in POOLS:

@@ -9,7 +9,7 @@ from quality.testkit.client import Connection, message
 from quality.testkit.memory import resident_mib
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, stop, variables
 from quality.testkit.services import Account, create_accounts, throwaway_database
-from quality.testkit.traffic import NO_ANSWER, Crowd
+from quality.testkit.traffic import NO_ANSWER, Burst
 from tests.fixtures.until import until
 
 TARGET = "/api/v1/users/me"
@@ -34,14 +34,14 @@ async def measure(run: Run) -> None:
 
 async def descriptors(run: Run, server: Server, account: Account) -> None:
     """Many more clients than the process can have sockets, from its first request on."""
-    crowd = Crowd(server.port, account.token)
+    burst = Burst(server.port, account.token)
     for _ in range(run.size(20, 3)):
-        await asyncio.gather(*(crowd.get(TARGET) for _ in range(CLIENTS)))
-    crowd.close()
+        await asyncio.gather(*(burst.get(TARGET) for _ in range(CLIENTS)))
+    burst.close()
     back = await until(lambda: is_served(server, account), PATIENCE_SECONDS)
     code = await stop(server.process)
-    statuses = {seen.status for seen in crowd.seen}
-    print(f"   {sum(seen.status == OK for seen in crowd.seen)} of {len(crowd.seen)} were served")
+    statuses = {seen.status for seen in burst.seen}
+    print(f"   {sum(seen.status == OK for seen in burst.seen)} of {len(burst.seen)} were served")
     name = f"{CLIENTS} clients and {DESCRIPTORS} descriptors"
     run.report.exactly(
         f"{name}: other than 200, 503 and no answer", set(), statuses - {0, OK, BUSY}

@@ -9,7 +9,7 @@ LIMIT_MS, QUICK_LIMIT_MS = 50.0, 250.0  # a fast run looks for the gross
 IDLE_TIMES = 3  # the cores are shared with the load and with what fails
 
 
-def judge_liveness(run: Run, name: str, probes: list[Probe], idle: list[Probe]) -> None:
+def check_liveness(run: Run, name: str, probes: list[Probe], idle: list[Probe]) -> None:
     """Against the probes of an idle moment of the same minute."""
     odd = sum(probe.status != OK for probe in probes)
     run.report.exactly(f"{name}: liveness other than 200 in {len(probes):,} probes", 0, odd)

@@ -9,7 +9,7 @@ from shlex import quote
 from statistics import median
 from time import perf_counter
 
-from quality.resilience.held import WATCHED, in_reach, said
+from quality.resilience.gated import WATCHED, in_reach, said
 from quality.resilience.run import Run
 from quality.testkit.client import Connection, Response
 from quality.testkit.load import closed_loop
@@ -59,7 +59,7 @@ async def measure(run: Run) -> None:
         environment = variables(url, **RECORDS, **in_reach())
         for sink in sinks(run.folder / "pipe"):
             # With two new servers each: two processes of the very same code differ by some percent.
-            judge(run, sink, [await trial(run, environment, sink) for _ in range(run.size(5, 1))])
+            check(run, sink, [await trial(run, environment, sink) for _ in range(run.size(5, 1))])
 
 
 def sinks(pipe: Path) -> list[Sink]:
@@ -146,7 +146,7 @@ async def get_live(connection: Connection) -> Response:
     return await connection.get(LIVE)
 
 
-def judge(run: Run, sink: Sink, trials: list[Trial]) -> None:
+def check(run: Run, sink: Sink, trials: list[Trial]) -> None:
     report = run.report
     odd = set().union(*(one.odd for one in trials))
     report.exactly(f"{sink.name}: answers other than 200", set(), odd)

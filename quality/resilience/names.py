@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from quality.resilience.database_stage import Stage, database_stage, measure_idle, who_am_i
+from quality.resilience.database_environment import (
+    Environment,
+    current_user,
+    database_environment,
+    measure_idle,
+)
 from quality.resilience.outage import Judge, Outage, first_after, nothing, outage
 from quality.resilience.run import Run
 from quality.testkit.proxy import FaultProxy, fault_proxy
 from quality.testkit.server import ROOT, modules_on, variables
 from quality.testkit.services import REDIS_URL, create_accounts, throwaway_database
-from quality.testkit.traffic import Crowd, Seen
+from quality.testkit.traffic import Burst, Seen
 
 # Nobody else has these (RFC 6761, section 6.2); quality/resilience/lookups.py answers for them.
 DATABASE, REDIS = "database.chaos.test", "redis.chaos.test"
@@ -53,16 +58,16 @@ async def measure(run: Run) -> None:
             stage, "Names unknown at the start", nothing, names.succeed, hold_seconds=AWAY_SECONDS
         )
         idle = await measure_idle(stage, "Names known")
-        judge = Judge(run.report, idle.slowest_seconds)
-        await judge_names(stage, judge, first)
+        check = Judge(run.report, idle.slowest_seconds)
+        await check_names(stage, check, first)
         later = {"Names unknown": names.fail, "Lookups hang": names.hang}
         for name, begin in ({} if run.quick else later).items():
             seen = await outage(stage, name, begin, names.succeed, hold_seconds=AWAY_SECONDS)
-            await judge_names(stage, judge, seen)
+            await check_names(stage, check, seen)
 
 
 @asynccontextmanager
-async def named(run: Run, url: str) -> AsyncIterator[tuple[Names, Stage]]:
+async def named(run: Run, url: str) -> AsyncIterator[tuple[Names, Environment]]:
     """An application that knows its services by name, and nobody who knows the names."""
     said = run.folder / "lookups"
     async with (
@@ -78,30 +83,32 @@ async def named(run: Run, url: str) -> AsyncIterator[tuple[Names, Stage]]:
         }
         [account] = await create_accounts(url, "ada@example.com")
         app = "quality.resilience.lookups:app"
-        async with database_stage(run, account, environment, "--loop", "asyncio", app=app) as stage:
+        async with database_environment(
+            run, account, environment, "--loop", "asyncio", app=app
+        ) as stage:
             try:
                 yield names, stage
             finally:
                 await names.succeed()  # a lookup that hangs would hold up the end
 
 
-async def judge_names(stage: Stage, judge: Judge, seen: Outage) -> None:
-    judge.loss(seen)
-    judge.outage(seen)
+async def check_names(stage: Environment, check: Judge, seen: Outage) -> None:
+    check.loss(seen)
+    check.outage(seen)
     asked = await until_counted(stage)
     used = first_after(seen.back, [one for one in (*seen.seen, *asked) if is_counted(one)])
-    judge.within(f"{seen.name}, is back: Redis used", REDIS_SECONDS, used)
+    check.within(f"{seen.name}, is back: Redis used", REDIS_SECONDS, used)
 
 
-async def until_counted(stage: Stage) -> list[Seen]:
+async def until_counted(stage: Environment) -> list[Seen]:
     """Ask until an answer shows that Redis is used."""
-    crowd = Crowd(stage.port, stage.account.token)
+    burst = Burst(stage.port, stage.account.token)
     for _ in range(TRIES):
-        if is_counted(await crowd.ask(who_am_i)):
+        if is_counted(await burst.ask(current_user)):
             break
         await asyncio.sleep(ASK_AGAIN_SECONDS)
-    crowd.close()
-    return crowd.seen
+    burst.close()
+    return burst.seen
 
 
 def is_counted(one: Seen) -> bool:

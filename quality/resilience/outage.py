@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
 
-from quality.resilience.database_stage import READ, SUCCESS, UNAVAILABLE, Callers, Stage
+from quality.resilience.database_environment import READ, SUCCESS, UNAVAILABLE, Callers, Environment
 from quality.testkit.prober import READY, Probe
 from quality.testkit.report import Report
 from quality.testkit.traffic import Seen, steadily
@@ -32,7 +32,7 @@ class Outage:
 
 
 async def outage(
-    stage: Stage, name: str, begin: Begin, end: End, *, hold_seconds: float = 0
+    stage: Environment, name: str, begin: Begin, end: End, *, hold_seconds: float = 0
 ) -> Outage:
     """The database is away for ``hold_seconds``, and as long as ``end`` needs to bring it back."""
     callers = Callers(stage)

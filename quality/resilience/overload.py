@@ -13,7 +13,7 @@ from quality.testkit.prober import LIVE
 from quality.testkit.report import percentile
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, variables
 from quality.testkit.services import create_accounts, throwaway_database
-from quality.testkit.traffic import Crowd, Seen, steadily
+from quality.testkit.traffic import Burst, Seen, steadily
 from tests.fixtures.until import until
 
 OK, REFUSED = 200, 503
@@ -69,34 +69,34 @@ async def measure(run: Run) -> None:
             target = Target(server, reader.token, f"/api/v1/users/{read.id}")
             await peak(target, 1)  # pools and code are warm
             rounds = [await one_round(target, run.size(6, 4)) for _ in range(run.size(5, 1))]
-    judge(run, rounds)
+    check(run, rounds)
 
 
 async def one_round(target: Target, seconds: float) -> Round:
     best = await peak(target, seconds / 2)
-    crowd = Crowd(target.server.port, target.token)
+    burst = Burst(target.server.port, target.token)
     # As behind a proxy, whose connections are open: a new one is taken no faster than the event loop turns.
-    await asyncio.gather(*(crowd.get(LIVE) for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(burst.get(LIVE) for _ in range(CONNECTIONS)))
     # Those who ask take processor time as well. The capacity is what the server can answer in the time that is left.
-    used, _ = await overload(target, crowd, best.rate * FACTOR, seconds / 4)
-    crowd.seen.clear()
-    used, ended = await overload(target, crowd, FACTOR * used / best.cost, seconds)
+    used, _ = await overload(target, burst, best.rate * FACTOR, seconds / 4)
+    burst.seen.clear()
+    used, ended = await overload(target, burst, FACTOR * used / best.cost, seconds)
     recovery = perf_counter() - ended + await until(lambda: is_served(target), PATIENCE_SECONDS)
-    crowd.close()
+    burst.close()
     good = sum(
         seen.status == OK and seen.done <= ended and seen.seconds <= IN_TIME_SECONDS
-        for seen in crowd.seen
+        for seen in burst.seen
     )
     could = used * seconds / best.cost
-    return Round(best, len(crowd.seen) / could, good / could, crowd.seen, recovery)
+    return Round(best, len(burst.seen) / could, good / could, burst.seen, recovery)
 
 
 async def overload(
-    target: Target, crowd: Crowd, rate: float, seconds: float
+    target: Target, burst: Burst, rate: float, seconds: float
 ) -> tuple[float, float]:
     """Ask so often; the part of a processor that the server got, and when the last one asked. All are waited for."""
     started, before = perf_counter(), cpu_seconds(target.server.process.pid)
-    async with steadily(rate, lambda: crowd.get(target.path)):
+    async with steadily(rate, lambda: burst.get(target.path)):
         await asyncio.sleep(seconds)
         ended = perf_counter()
         used = (cpu_seconds(target.server.process.pid) - before) / (ended - started)
@@ -120,7 +120,7 @@ async def is_served(target: Target) -> bool:
     return response.status == OK
 
 
-def judge(run: Run, rounds: list[Round]) -> None:
+def check(run: Run, rounds: list[Round]) -> None:
     report = run.report
     every = [seen for one in rounds for seen in one.seen]
     refused = [seen.response for seen in every if seen.response and seen.status == REFUSED]

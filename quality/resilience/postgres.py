@@ -7,8 +7,8 @@ import asyncio
 from functools import partial
 from time import perf_counter
 
-from quality.resilience.database_stage import Stage, database_stage, measure_idle
-from quality.resilience.liveness import judge_liveness
+from quality.resilience.database_environment import Environment, database_environment, measure_idle
+from quality.resilience.liveness import check_liveness
 from quality.resilience.outage import Judge, nothing, outage
 from quality.resilience.postgres_limits import limits
 from quality.resilience.postgres_network import network
@@ -37,33 +37,35 @@ async def measure(run: Run) -> None:
 
 async def itself(run: Run, postgres: PostgresServer, account: Account) -> None:
     """The server is stopped, ended and full."""
-    async with database_stage(run, account, variables(postgres.url)) as stage:
+    async with database_environment(run, account, variables(postgres.url)) as stage:
         idle = await measure_idle(stage, "PostgreSQL well")
-        started, judge = perf_counter(), Judge(run.report, idle.slowest_seconds)
+        started, check = perf_counter(), Judge(run.report, idle.slowest_seconds)
         for mode in MODES[run.quick :]:
-            await restarts(stage, postgres, judge, mode)
+            await restarts(stage, postgres, check, mode)
         if not run.quick:
-            await sessions_end(stage, postgres, judge)
-        await limits(stage, postgres, judge)
-        judge_liveness(run, "PostgreSQL fails", stage.prober.probes(LIVE, started), idle.live)
+            await sessions_end(stage, postgres, check)
+        await limits(stage, postgres, check)
+        check_liveness(run, "PostgreSQL fails", stage.prober.probes(LIVE, started), idle.live)
     await postgres.stop()
-    async with database_stage(run, account, variables(postgres.url)) as stage:
-        await starts_last(stage, postgres, judge)
+    async with database_environment(run, account, variables(postgres.url)) as stage:
+        await starts_last(stage, postgres, check)
 
 
-async def restarts(stage: Stage, postgres: PostgresServer, judge: Judge, mode: StopMode) -> None:
+async def restarts(
+    stage: Environment, postgres: PostgresServer, check: Judge, mode: StopMode
+) -> None:
     """Nothing that was acknowledged is lost."""
     name = f"PostgreSQL restarts ({mode})"
     seen = await outage(stage, name, partial(postgres.stop, mode), partial(start, postgres))
-    judge.outage(seen)
+    check.outage(seen)
     connection = await postgres.connect()
     kept = await connection.fetchval("SELECT count(*) FROM users WHERE id = ANY($1)", seen.created)
     await connection.close()
     name = f"{name}: acknowledged accounts lost of {len(seen.created)}"
-    judge.report.exactly(name, 0, len(seen.created) - kept)
+    check.report.exactly(name, 0, len(seen.created) - kept)
 
 
-async def sessions_end(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def sessions_end(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     """All at once, again and again."""
 
     async def end_all() -> float:
@@ -72,15 +74,15 @@ async def sessions_end(stage: Stage, postgres: PostgresServer, judge: Judge) -> 
             await asyncio.sleep(BETWEEN_SECONDS)
         return perf_counter()
 
-    judge.outage(await outage(stage, "PostgreSQL ends every session", nothing, end_all))
+    check.outage(await outage(stage, "PostgreSQL ends every session", nothing, end_all))
 
 
-async def starts_last(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def starts_last(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     """The application was started while there was no database."""
     end = partial(start, postgres)
     seen = await outage(stage, "PostgreSQL starts last", nothing, end, hold_seconds=AWAY_SECONDS)
-    judge.loss(seen)
-    judge.outage(seen)
+    check.loss(seen)
+    check.outage(seen)
 
 
 async def start(postgres: PostgresServer) -> float:

@@ -6,7 +6,13 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from quality.resilience.database_stage import SUCCESS, Stage, at_once, create_account, who_am_i
+from quality.resilience.database_environment import (
+    SUCCESS,
+    Environment,
+    at_once,
+    create_account,
+    current_user,
+)
 from quality.resilience.outage import Judge
 from quality.testkit.postgres import PostgresServer
 from quality.testkit.traffic import Ask
@@ -27,56 +33,58 @@ CREATE TRIGGER full_disk BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION fu
 ROOM_AGAIN = "DROP TRIGGER full_disk ON users; DROP FUNCTION full_disk"
 
 
-async def limits(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
-    await has_no_connection_left(stage, postgres, judge)
-    await is_read_only(stage, postgres, judge)
-    await has_a_full_disk(stage, postgres, judge)
-    await has_a_locked_table(stage, postgres, judge)
-    await ends_idle_sessions(stage, postgres, judge)
+async def limits(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
+    await has_no_connection_left(stage, postgres, check)
+    await is_read_only(stage, postgres, check)
+    await has_a_full_disk(stage, postgres, check)
+    await has_a_locked_table(stage, postgres, check)
+    await ends_idle_sessions(stage, postgres, check)
 
 
-async def has_no_connection_left(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def has_no_connection_left(
+    stage: Environment, postgres: PostgresServer, check: Judge
+) -> None:
     """53300, for an application that has lost its own connections."""
     name = "PostgreSQL has no connection left"
     async with every_connection_taken(postgres):
         seen = await at_once(stage, REQUESTS)
-    judge.refusals(name, seen)
+    check.refusals(name, seen)
     await asyncio.sleep(HEAL_SECONDS)
-    await judge_served(stage, f"{name}, then has: reads", who_am_i)
+    await check_served(stage, f"{name}, then has: reads", current_user)
 
 
-async def is_read_only(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def is_read_only(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     """25006, as on a standby."""
     name = "PostgreSQL is read-only"
     await set_read_only(postgres, "on")
-    await judge_served(stage, f"{name}: reads", who_am_i)
-    judge.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
+    await check_served(stage, f"{name}: reads", current_user)
+    check.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
     await set_read_only(postgres, "off")
-    await judge_served(stage, f"{name}, then is not: writes", create_account)
+    await check_served(stage, f"{name}, then is not: writes", create_account)
 
 
-async def has_a_full_disk(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def has_a_full_disk(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     """53100, raised where a row would be stored."""
     name = "PostgreSQL has a full disk"
     await postgres.execute(FULL_DISK)
-    await judge_served(stage, f"{name}: reads", who_am_i)
-    judge.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
+    await check_served(stage, f"{name}: reads", current_user)
+    check.refusals(f"{name}, writes", await at_once(stage, REQUESTS, create_account))
     await postgres.execute(ROOM_AGAIN)
-    await judge_served(stage, f"{name}, then room: writes", create_account)
+    await check_served(stage, f"{name}, then room: writes", create_account)
 
 
-async def has_a_locked_table(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def has_a_locked_table(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     name = f"{3 * POOL_SIZE} at once on a locked table"
     holder = await postgres.connect()
     async with holder.transaction():
         await holder.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
         seen = await at_once(stage, 3 * POOL_SIZE)
     await holder.close()
-    judge.refusals(name, seen, LOCKED_REFUSAL_SECONDS)
-    await judge_served(stage, f"{name}, then is free: reads", who_am_i)
+    check.refusals(name, seen, LOCKED_REFUSAL_SECONDS)
+    await check_served(stage, f"{name}, then is free: reads", current_user)
 
 
-async def ends_idle_sessions(stage: Stage, postgres: PostgresServer, judge: Judge) -> None:
+async def ends_idle_sessions(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
     """Nobody notices: a connection that is closed when it is taken from the pool is replaced.
 
     A few times, because readiness may notice first and have the whole pool replaced.
@@ -86,17 +94,17 @@ async def ends_idle_sessions(stage: Stage, postgres: PostgresServer, judge: Judg
         await at_once(stage, POOL_SIZE)
         await postgres.execute(SESSIONS.format("pg_terminate_backend(pid)"))
         await asyncio.sleep(NOTICE_SECONDS)
-        served += await count_served(stage, who_am_i)
+        served += await count_served(stage, current_user)
     name = f"PostgreSQL has ended idle sessions: reads served of {ENDINGS * REQUESTS}"
-    judge.report.exactly(name, ENDINGS * REQUESTS, served)
+    check.report.exactly(name, ENDINGS * REQUESTS, served)
 
 
-async def judge_served(stage: Stage, name: str, ask: Ask) -> None:
+async def check_served(stage: Environment, name: str, ask: Ask) -> None:
     served = await count_served(stage, ask)
     stage.run.report.exactly(f"{name} served of {REQUESTS}", REQUESTS, served)
 
 
-async def count_served(stage: Stage, ask: Ask) -> int:
+async def count_served(stage: Environment, ask: Ask) -> int:
     """Of ``REQUESTS`` side by side."""
     return sum(one.status in SUCCESS for one in await at_once(stage, REQUESTS, ask))
 

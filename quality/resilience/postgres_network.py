@@ -2,8 +2,13 @@
 
 from time import perf_counter
 
-from quality.resilience.database_stage import Stage, at_once, database_stage, measure_idle
-from quality.resilience.liveness import judge_liveness
+from quality.resilience.database_environment import (
+    Environment,
+    at_once,
+    database_environment,
+    measure_idle,
+)
+from quality.resilience.liveness import check_liveness
 from quality.resilience.outage import Begin, End, Judge, outage
 from quality.resilience.run import Run
 from quality.testkit.postgres import PostgresServer
@@ -21,17 +26,17 @@ POOL_REFUSAL_SECONDS = 2.5
 async def network(run: Run, postgres: PostgresServer, account: Account) -> None:
     async with (
         fault_proxy(postgres.url, postgres.port) as proxy,
-        database_stage(run, account, variables(proxy.url)) as stage,
+        database_environment(run, account, variables(proxy.url)) as stage,
     ):
         idle = await measure_idle(stage, "PostgreSQL in reach")
-        started, judge = perf_counter(), Judge(run.report, idle.slowest_seconds)
+        started, check = perf_counter(), Judge(run.report, idle.slowest_seconds)
         for name, begin in faults(run, proxy).items():
             seen = await outage(stage, name, begin, mended(proxy), hold_seconds=AWAY_SECONDS)
-            judge.loss(seen)
-            judge.outage(seen)
-        await exhausted_pool(stage, proxy, judge)
+            check.loss(seen)
+            check.outage(seen)
+        await exhausted_pool(stage, proxy, check)
         probes = stage.prober.probes(LIVE, started)
-        judge_liveness(run, "PostgreSQL is out of reach", probes, idle.live)
+        check_liveness(run, "PostgreSQL is out of reach", probes, idle.live)
 
 
 def faults(run: Run, proxy: FaultProxy) -> dict[str, Begin]:
@@ -59,13 +64,13 @@ def mended(proxy: FaultProxy) -> End:
     return mend
 
 
-async def exhausted_pool(stage: Stage, proxy: FaultProxy, judge: Judge) -> None:
+async def exhausted_pool(stage: Environment, proxy: FaultProxy, check: Judge) -> None:
     """Every connection is held by somebody who waits for an answer; twice as many wait for a connection."""
     await at_once(stage, POOL_SIZE)
     proxy.hang()
     seen = await at_once(stage, 3 * POOL_SIZE)
     await proxy.forward()
     name = f"{3 * POOL_SIZE} at once on {POOL_SIZE} silent connections"
-    judge.refusals(name, seen)
+    check.refusals(name, seen)
     waited = sorted(one.seconds for one in seen)[2 * POOL_SIZE - 1]
-    judge.within(f"{name}: those who waited for one", POOL_REFUSAL_SECONDS, waited)
+    check.within(f"{name}: those who waited for one", POOL_REFUSAL_SECONDS, waited)

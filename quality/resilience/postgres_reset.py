@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from quality.resilience.database_stage import (
+from quality.resilience.database_environment import (
     SUCCESS,
     UNAVAILABLE,
     WRITE_EVERY,
     create_account,
-    who_am_i,
+    current_user,
 )
 from quality.resilience.run import Run
 from quality.testkit.client import Connection
@@ -44,7 +44,7 @@ class Load:
         connection = Connection(self.port, self.token)
         while not self.stopped:
             number += 1
-            ask = who_am_i if number % WRITE_EVERY else create_account
+            ask = current_user if number % WRITE_EVERY else create_account
             try:
                 status = (await ask(connection)).status
             except NO_ANSWER:
@@ -81,10 +81,10 @@ async def measure(run: Run) -> None:
                     away.append((lost, perf_counter() + HEALED_SECONDS))
                     await asyncio.sleep(HEALED_SECONDS + well)
                 load.stopped = True
-            judge(run, load, away, server.text)
+            check(run, load, away, server.text)
 
 
-def judge(run: Run, load: Load, away: list[tuple[float, float]], log: str) -> None:
+def check(run: Run, load: Load, away: list[tuple[float, float]], log: str) -> None:
     statuses = Counter(status for _, status in load.seen)
     print(f"   {dict(statuses)}")
     odd = {status for status in statuses if status not in SUCCESS | {UNAVAILABLE}}

@@ -12,7 +12,7 @@ from app.auth.password import needs_rehash
 from app.db.session import build_engine, build_session_factory
 from app.models.user import User
 from app.repositories.user import UserRepository
-from quality.resilience.flood import log_in
+from quality.resilience.login_flood import log_in
 from quality.resilience.run import Run
 from quality.testkit.client import Connection
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, variables

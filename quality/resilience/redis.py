@@ -6,11 +6,11 @@ from itertools import cycle
 from statistics import median
 from time import perf_counter
 
-from quality.resilience.liveness import judge_liveness
+from quality.resilience.interleaved import Pair
+from quality.resilience.liveness import check_liveness
+from quality.resilience.redis_environment import Environment, redis_environment
 from quality.resilience.redis_replies import REFUSALS, REPLIES, UNDECIDED
-from quality.resilience.redis_stage import Stage, redis_stage
 from quality.resilience.run import Run
-from quality.resilience.side_by_side import Pair
 from quality.testkit.prober import LIVE, READY
 from quality.testkit.report import percentile
 
@@ -33,7 +33,7 @@ Break = Callable[[], Awaitable[None] | None]
 
 
 async def measure(run: Run) -> None:
-    async with redis_stage(run) as stage:
+    async with redis_environment(run) as stage:
         proxy = stage.proxy
         await stage.requests(run.size(2_000, 400))  # pools and code are warm
         started = perf_counter()
@@ -48,13 +48,13 @@ async def measure(run: Run) -> None:
             await reply(stage, name)
         await flapping(stage)
         idle = stage.prober.probes(LIVE, started, broken)
-        judge_liveness(run, "Redis fails", stage.prober.probes(LIVE, broken), idle)
+        check_liveness(run, "Redis fails", stage.prober.probes(LIVE, broken), idle)
         ready = stage.prober.probes(READY, broken)
         odd = sum(probe.status != OK for probe in ready)
         run.report.exactly(f"Redis fails: readiness other than 200 in {len(ready)} probes", 0, odd)
 
 
-async def healthy(stage: Stage) -> None:
+async def healthy(stage: Environment) -> None:
     """Redis is well: every answer is counted, and that costs little."""
     report = stage.run.report
     pairs = await stage.requests(stage.run.size(5_000, 1_000))
@@ -64,7 +64,7 @@ async def healthy(stage: Stage) -> None:
     report.at_most("Redis well: median, times that of modules off", HEALTHY_TIMES, times)
 
 
-async def fault(stage: Stage, name: str, break_it: Break) -> None:
+async def fault(stage: Environment, name: str, break_it: Break) -> None:
     """Well for three tenths of the requests, broken for the next four, well again for the rest."""
     report, total = stage.run.report, stage.run.size(10_000, 2_000)
     async with asyncio.TaskGroup() as group:
@@ -82,13 +82,13 @@ async def fault(stage: Stage, name: str, break_it: Break) -> None:
     ]
     known = [pair for pair in during if pair.at > broken + BEFORE_OPEN_SECONDS]
     report.exactly(f"{name}: other than 200 in {total:,} requests", 0, odd_responses(load.pairs))
-    judge_p99(stage.run, f"{name}: added p99, once the breaker is open", known)
-    judge_slowest(stage.run, f"{name}: slowest request, added", during, ADDED_SLOWEST_MS)
+    check_p99(stage.run, f"{name}: added p99, once the breaker is open", known)
+    check_slowest(stage.run, f"{name}: slowest request, added", during, ADDED_SLOWEST_MS)
     report.exactly(f"{name}: records in the log", 1, records)
     report.at_most(f"{name}, then is back: used again", BACK_SECONDS, back, "s")
 
 
-async def slow(stage: Stage) -> None:
+async def slow(stage: Environment) -> None:
     """Each answer comes just within the budget: slower, but served."""
     stage.proxy.delay(SLOW_SECONDS)
     pairs = await stage.requests(stage.run.size(2_000, 300))
@@ -99,10 +99,10 @@ async def slow(stage: Stage) -> None:
         f"{name}: other than 200 in {len(pairs):,} requests", 0, odd_responses(pairs)
     )
     limit = SLOW_COMMANDS * BUDGET_MS
-    judge_slowest(stage.run, f"{name}: slowest request, added", pairs, limit)
+    check_slowest(stage.run, f"{name}: slowest request, added", pairs, limit)
 
 
-async def reply(stage: Stage, name: str) -> None:
+async def reply(stage: Environment, name: str) -> None:
     """Redis is there and answers nothing useful: one row for each way of it."""
     before = await stage.records()
     REPLIES[name](stage.proxy)
@@ -120,7 +120,7 @@ async def reply(stage: Stage, name: str) -> None:
     )
 
 
-async def flapping(stage: Stage) -> None:
+async def flapping(stage: Environment) -> None:
     """Redis changes every three seconds: refuses, is back, hangs, is back."""
     run, proxy, before = stage.run, stage.proxy, await stage.records()
     changes = run.size(20, 4)
@@ -139,7 +139,7 @@ async def flapping(stage: Stage) -> None:
     run.report.row(
         f"{name}: records in the log", f"1 to {changes}", str(records), kept=1 <= records <= changes
     )
-    judge_slowest(run, f"{name}: slowest request, added", load.pairs, ADDED_SLOWEST_MS)
+    check_slowest(run, f"{name}: slowest request, added", load.pairs, ADDED_SLOWEST_MS)
 
 
 async def begin(break_it: Break) -> None:
@@ -151,13 +151,13 @@ def odd_responses(pairs: Iterable[Pair]) -> int:
     return sum(pair.on.status != OK for pair in pairs)
 
 
-def judge_p99(run: Run, name: str, pairs: list[Pair]) -> None:
+def check_p99(run: Run, name: str, pairs: list[Pair]) -> None:
     on, off = (percentile(times, 99) for times in milliseconds(pairs))
     limit = QUICK_ADDED_P99_MS if run.quick else ADDED_P99_MS
     run.report.at_most(name, limit, on - off, "ms", off)
 
 
-def judge_slowest(run: Run, name: str, pairs: list[Pair], limit: float) -> None:
+def check_slowest(run: Run, name: str, pairs: list[Pair], limit: float) -> None:
     on, off = map(max, milliseconds(pairs))
     if run.quick:
         limit *= QUICK_SLOWEST_TIMES

@@ -6,10 +6,10 @@ The polite way of failing, FIN, is in ``redis``. RST reaches a connection while 
 import asyncio
 from time import perf_counter
 
-from quality.resilience.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, judge_p99, odd_responses
-from quality.resilience.redis_stage import Stage, redis_stage
+from quality.resilience.interleaved import Pair
+from quality.resilience.redis import BACK_SECONDS, BEFORE_OPEN_SECONDS, check_p99, odd_responses
+from quality.resilience.redis_environment import Environment, redis_environment
 from quality.resilience.run import Run
-from quality.resilience.side_by_side import Pair
 
 WORKERS, CLIENTS = 2, 64
 CUTS = 6
@@ -23,13 +23,13 @@ BUSY = 503
 
 
 async def measure(run: Run) -> None:
-    async with redis_stage(run, "--workers", str(WORKERS), **ROOM) as stage:
+    async with redis_environment(run, "--workers", str(WORKERS), **ROOM) as stage:
         await stage.requests(run.size(2_000, 400))  # pools and code are warm
         await cuts(stage)
         await latency(stage)
 
 
-async def cuts(stage: Stage) -> None:
+async def cuts(stage: Environment) -> None:
     """As many requests as the machine can do."""
     report, total = stage.run.report, stage.run.size(60_000, 4_000)
     started = perf_counter()
@@ -50,17 +50,17 @@ async def cuts(stage: Stage) -> None:
     report.at_most(f"{NAME}: tracebacks in the log", WORKERS, stage.on.text.count("Traceback"))
 
 
-async def latency(stage: Stage) -> None:
+async def latency(stage: Environment) -> None:
     """The same number of clients, who pause."""
     total = stage.run.size(15_000, 2_000)
     pairs, open_for, _ = await cut_again_and_again(stage, total, PAUSE_SECONDS)
     name = f"{NAME}, half idle"
     stage.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_responses(pairs))
-    judge_p99(stage.run, f"{name}: added p99, once the breaker is open", open_for)
+    check_p99(stage.run, f"{name}: added p99, once the breaker is open", open_for)
 
 
 async def cut_again_and_again(
-    stage: Stage, total: int, pause: float = 0
+    stage: Environment, total: int, pause: float = 0
 ) -> tuple[list[Pair], list[Pair], list[float]]:
     """Every pair, those while the breaker was open, and the seconds until Redis was used again.
 

@@ -9,7 +9,7 @@ from itertools import count
 from time import perf_counter
 
 from quality.resilience.run import Run
-from quality.resilience.tally import KINDS, OK, Tally, accepted_and_lost, hold_on, missing_accounts
+from quality.resilience.stats import KINDS, OK, Stats, accepted_and_lost, hold_on, missing_accounts
 from quality.testkit.client import Connection
 from quality.testkit.prober import READY
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, stop, variables
@@ -33,7 +33,7 @@ PATIENT = {
 class Balancer:
     """Knows which servers are ready, and sends each request to one of them."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Stats) -> None:
         self.tally = tally
         self.ready: list[Server] = []
         self.stopped = False
@@ -83,7 +83,7 @@ class Exit:
 async def measure(run: Run) -> None:
     async with throwaway_database("chaos_shutdown") as url:
         [account] = await create_accounts(url, "ada@example.com")
-        tally, stubborn = Tally(account), Tally(account, numbers=count(10**9))
+        tally, stubborn = Stats(account), Stats(account, numbers=count(10**9))
         exits = await replace_servers(run, url, Balancer(tally), stubborn)
         missing = await missing_accounts(url, tally.written + stubborn.written)
     report, name = run.report, f"{len(exits)} servers replaced"
@@ -101,7 +101,7 @@ async def measure(run: Run) -> None:
     )
 
 
-async def replace_servers(run: Run, url: str, balancer: Balancer, stubborn: Tally) -> list[Exit]:
+async def replace_servers(run: Run, url: str, balancer: Balancer, stubborn: Stats) -> list[Exit]:
     """Start the next server, wait until it gets requests, end the one before; as often as asked for."""
     restarts, requests = run.size(20, 2), run.size(100_000, 3_000)
     exits: list[Exit] = []
@@ -129,7 +129,7 @@ async def replace_servers(run: Run, url: str, balancer: Balancer, stubborn: Tall
     return exits
 
 
-async def retire(server: Server, stubborn: Tally) -> Exit:
+async def retire(server: Server, stubborn: Stats) -> Exit:
     """SIGTERM, while some clients that know nothing of readiness hold on to this server."""
     before = len(stubborn.unanswered)
     clients = [asyncio.create_task(hold_on(server, stubborn)) for _ in range(STUBBORN)]

@@ -10,7 +10,7 @@ import asyncpg
 
 from app.db.migrations import ADVISORY_LOCK, LOCK_TIMEOUT_SECONDS
 from quality.resilience.run import Run
-from quality.resilience.tally import Tally, accepted_and_lost, hold_on, missing_accounts
+from quality.resilience.stats import Stats, accepted_and_lost, hold_on, missing_accounts
 from quality.testkit.migrator import migrator, outcome, with_migration
 from quality.testkit.server import PATIENCE_SECONDS, free_port, serving, uvicorn, variables
 from quality.testkit.services import create_accounts, throwaway_database
@@ -33,12 +33,12 @@ async def measure(run: Run) -> None:
         for signals in ([SIGTERM, SIGTERM], [SIGKILL], [SIGTERM, SIGINT], [SIGINT])[
             : run.size(4, 2)
         ]:
-            await under_load(run, url, Tally(account, numbers=numbers), signals)
+            await under_load(run, url, Stats(account, numbers=numbers), signals)
         await while_starting(run, url)
         await while_migrating(run, url)
 
 
-async def under_load(run: Run, url: str, tally: Tally, signals: list[Signals]) -> None:
+async def under_load(run: Run, url: str, tally: Stats, signals: list[Signals]) -> None:
     """Clients hold on to one server until it is gone. Nothing can answer for who is killed, but what it wrote stays."""
     killed = signals == [SIGKILL]
     environment = variables(url, DRAIN_SECONDS=str(DRAIN_SECONDS))

@@ -12,7 +12,7 @@ from quality.testkit.proxy import fault_proxy
 from quality.testkit.report import percentile
 from quality.testkit.server import Server, serving, variables
 from quality.testkit.services import Account, create_accounts, throwaway_database
-from quality.testkit.traffic import Crowd, Seen, steadily
+from quality.testkit.traffic import Burst, Seen, steadily
 
 OK, REFUSED = 200, 503
 POSTGRES_PORT = 5432
@@ -51,7 +51,7 @@ async def measure(run: Run) -> None:
                     await one_round(server, reader, path, run.size(10, 6))
                     for _ in range(run.size(2, 1))
                 ]
-                judge(run, name, rounds)
+                check(run, name, rounds)
 
 
 async def peak(server: Server, reader: Account, path: str, seconds: float) -> float:
@@ -68,16 +68,16 @@ async def peak(server: Server, reader: Account, path: str, seconds: float) -> fl
 
 async def one_round(server: Server, reader: Account, path: str, seconds: float) -> Round:
     best = await peak(server, reader, path, seconds / 2)
-    crowd = Crowd(server.port, reader.token)
-    async with steadily(best * FACTOR, lambda: crowd.get(path)):
+    burst = Burst(server.port, reader.token)
+    async with steadily(best * FACTOR, lambda: burst.get(path)):
         await asyncio.sleep(seconds)
         ended = perf_counter()
-    crowd.close()
-    good = [seen for seen in crowd.seen if seen.status == OK and seen.seconds <= IN_TIME_SECONDS]
-    return Round(best, sum(seen.done <= ended for seen in good) / seconds, crowd.seen)
+    burst.close()
+    good = [seen for seen in burst.seen if seen.status == OK and seen.seconds <= IN_TIME_SECONDS]
+    return Round(best, sum(seen.done <= ended for seen in good) / seconds, burst.seen)
 
 
-def judge(run: Run, name: str, rounds: list[Round]) -> None:
+def check(run: Run, name: str, rounds: list[Round]) -> None:
     report = run.report
     every = [seen for one in rounds for seen in one.seen]
     refused = [seen for seen in every if seen.status == REFUSED]

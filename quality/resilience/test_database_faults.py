@@ -84,7 +84,7 @@ async def assert_unavailable(request: Awaitable[Response]) -> None:
 
 async def assert_heals(client: AsyncClient, user: User) -> None:
     """Served again within a second, without anybody's help."""
-    response, seconds = await timed(first_that_is_not(503, lambda: who_am_i(client, user)))
+    response, seconds = await timed(first_that_is_not(503, lambda: current_user(client, user)))
 
     assert response.status_code == 200
     assert seconds < 1
@@ -111,7 +111,7 @@ async def end_sessions(database_url: str) -> None:
     await admin.close()
 
 
-def who_am_i(client: AsyncClient, user: User) -> Awaitable[Response]:
+def current_user(client: AsyncClient, user: User) -> Awaitable[Response]:
     return client.get(ME, headers=headers_of(user))
 
 
@@ -160,7 +160,7 @@ class TestFailingPostgres:
     ) -> AsyncClient:
         return await connect(database_proxy.url(database_url), database_pool_size=5)
 
-    @pytest.mark.parametrize("request_it", [who_am_i, register], ids=["read", "write"])
+    @pytest.mark.parametrize("request_it", [current_user, register], ids=["read", "write"])
     async def test_a_goodbye_whose_end_has_not_arrived_is_unavailable_and_heals(
         self,
         client: AsyncClient,

@@ -121,14 +121,14 @@ async def client_of(app: FastAPI) -> AsyncIterator[AsyncClient]:
         yield await stack.enter_async_context(client_for(app))
 
 
-async def crowd(url: str, size: int) -> list[Response]:
+async def burst(url: str, size: int) -> list[Response]:
     app = create_app(make_settings(redis_url=url, rate_limit_enabled=True))
     async with client_of(app) as client:
         return await asyncio.gather(*(client.get(ME) for _ in range(size)))
 
 
 class TestEncrypted:
-    async def test_cold_crowd_is_counted_to_the_last(
+    async def test_cold_burst_is_counted_to_the_last(
         self, encrypted: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         port, certificate = encrypted
@@ -136,7 +136,7 @@ class TestEncrypted:
         monkeypatch.setattr(redis, "BUDGET_SECONDS", PATIENCE_SECONDS)
         monkeypatch.setattr(redis, "WAIT_SECONDS", PATIENCE_SECONDS)
 
-        responses = await crowd(f"rediss://{HOST}:{port}/0?ssl_ca_certs={certificate}", 60)
+        responses = await burst(f"rediss://{HOST}:{port}/0?ssl_ca_certs={certificate}", 60)
 
         assert {response.status_code for response in responses} == {401}
         assert all("X-RateLimit-Limit" in response.headers for response in responses)
@@ -144,7 +144,7 @@ class TestEncrypted:
     async def test_certificate_of_nobody_is_done_without(self, encrypted: tuple[int, Path]) -> None:
         port, _ = encrypted
 
-        [response] = await crowd(f"rediss://{HOST}:{port}/0", 1)
+        [response] = await burst(f"rediss://{HOST}:{port}/0", 1)
 
         assert response.status_code == 401
         assert "X-RateLimit-Limit" not in response.headers

@@ -135,7 +135,7 @@ class TestOurOwnSlowness:
                 assert await task == b"OK"
             assert gateway.breaker.state is State.CLOSED
 
-    async def test_a_crowd_before_a_slow_redis_is_served_or_turned_away_and_opens_nothing(
+    async def test_a_burst_before_a_slow_redis_is_served_or_turned_away_and_opens_nothing(
         self,
     ) -> None:
         async def slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
@@ -143,8 +143,8 @@ class TestOurOwnSlowness:
             writer.write(b"+OK\r\n" * commands_in(data))
 
         async with listening(slowly) as redis, gateway_to(redis.url) as gateway:
-            crowd = (gateway.run(get) for _ in range(10 * POOL_SIZE))
-            responses = await asyncio.gather(*crowd, return_exceptions=True)
+            burst = (gateway.run(get) for _ in range(10 * POOL_SIZE))
+            responses = await asyncio.gather(*burst, return_exceptions=True)
 
             assert {type(response) for response in responses} == {bytes, RedisPoolExhausted}
             assert gateway.breaker.state is State.CLOSED
@@ -159,8 +159,8 @@ class TestLife:
             await asyncio.sleep(0)
 
         async def life() -> None:
-            crowd = (gateway.run(wait_one_after_the_other) for _ in range(3 * POOL_SIZE))
-            await asyncio.gather(*crowd)
+            burst = (gateway.run(wait_one_after_the_other) for _ in range(3 * POOL_SIZE))
+            await asyncio.gather(*burst)
             await gateway.aclose()
 
         for _ in range(

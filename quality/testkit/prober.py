@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quality.testkit.server import PATIENCE_SECONDS, ROOT, stop
-from quality.testkit.traffic import Crowd, steadily
+from quality.testkit.traffic import Burst, steadily
 from tests.fixtures.until import until
 
 LIVE = "/api/v1/health/live"
@@ -72,10 +72,10 @@ def parse(line: str) -> Probe:
 
 
 async def probe_until_stopped(port: int) -> None:
-    crowd = Crowd(port)
+    burst = Burst(port)
 
     async def probe(target: str) -> None:
-        seen = await crowd.get(target)
+        seen = await burst.get(target)
         print(target, seen.at, seen.done, seen.status, flush=True)
 
     async with (

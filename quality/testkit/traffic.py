@@ -33,7 +33,7 @@ class Seen:
         return 0 if self.response is None else self.response.status
 
 
-class Crowd:
+class Burst:
     """Asks on a connection that is idle, else on a new one: nobody waits for somebody else's answer."""
 
     def __init__(self, port: int, token: str = "") -> None:

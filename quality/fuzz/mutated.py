@@ -15,7 +15,7 @@ GROWTH_MIB = 32.0
 WARM_UP = 10  # a tenth of the mutations, after which the memory is expected to stay
 
 
-async def fuzz_spoiled(report: Report, target: Target, mutations: int, flips: int) -> None:
+async def fuzz_mutated(report: Report, target: Target, mutations: int, flips: int) -> None:
     samples = await corpus(target)
     await refuse_none(report, target, samples, "before")
     await spoil_tokens(report, target, flips)

@@ -1,4 +1,4 @@
-"""The application, and one path that tells what its process holds: served as ``quality.resilience.watched:app``."""
+"""The application, and one path that tells what its process holds: served as ``quality.resilience.instrumented:app``."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.log.writer import QueuedHandler
 from app.main import app as application
-from quality.resilience.held import PATH, Held
+from quality.resilience.gated import PATH, Held
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from quality.testkit.client import Connection
 from quality.testkit.server import ROOT, Server
 from quality.testkit.services import REDIS_URL
 
-WATCHED = "quality.resilience.watched:app"
+WATCHED = "quality.resilience.instrumented:app"
 PATH = "/__held__"
 CLIENT_NAME = f"chaos-{os.getpid()}"
 NAMED_REDIS_URL = f"{REDIS_URL}?client_name={CLIENT_NAME}"

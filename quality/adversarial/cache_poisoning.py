@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from app.core.cache.redis import MAX_VALUE_BYTES, TOMBSTONE
 from app.models.user import caller_key, user_key
-from quality.adversarial.arena import Arena, attack
 from quality.adversarial.caching import ME, name_of, path_of, redis_of, warm
+from quality.adversarial.context import Context, attack
 from quality.adversarial.expect import expect, must
 
 LARGE_BYTES = 50_000_000
@@ -32,13 +32,13 @@ class Bomb:
     "the database's answer; the entry is replaced",
     modules=True,
 )
-async def poisoned_entries(arena: Arena) -> None:
-    crater = arena.folder / "crater"
-    async with redis_of(arena) as redis:
-        for key_of, path in ((user_key, path_of(arena.alice)), (caller_key, ME)):
-            name = name_of(arena, key_of(arena.alice.id))
-            await warm(arena.bob, arena)
-            others = await redis.get(name_of(arena, key_of(arena.bob.id))) or b""
+async def poisoned_entries(context: Context) -> None:
+    crater = context.folder / "crater"
+    async with redis_of(context) as redis:
+        for key_of, path in ((user_key, path_of(context.alice)), (caller_key, ME)):
+            name = name_of(context, key_of(context.alice.id))
+            await warm(context.bob, context)
+            others = await redis.get(name_of(context, key_of(context.bob.id))) or b""
             own_label = name.encode() + b"\n"
             for what, value in {
                 "garbage": b"\x00\xff" * 100,
@@ -51,14 +51,14 @@ async def poisoned_entries(arena: Arena) -> None:
                 "pickle behind the key": own_label + pickle.dumps(Bomb(crater)),
                 "50 MB": own_label + b"x" * LARGE_BYTES,
             }.items():
-                with arena.variant(f"{name.split(':')[-3]}: {what}"):
+                with context.variant(f"{name.split(':')[-3]}: {what}"):
                     await redis.set(name, value)
-                    await judge_poisoned(arena, redis, name, path)
+                    await check_poisoned(context, redis, name, path)
             for kind, plant in PLANTS.items():
-                with arena.variant(f"{name.split(':')[-3]}: {kind}"):
+                with context.variant(f"{name.split(':')[-3]}: {kind}"):
                     await redis.delete(name)
                     await plant(redis, name)
-                    await judge_poisoned(arena, redis, name, path)
+                    await check_poisoned(context, redis, name, path)
     must(not crater.exists(), "the pickle was opened")
 
 
@@ -91,12 +91,12 @@ PLANTS = {
 }
 
 
-async def judge_poisoned(arena: Arena, redis: Redis, name: str, path: str) -> None:
+async def check_poisoned(context: Context, redis: Redis, name: str, path: str) -> None:
     """Twice what the database says, and what was planted is gone."""
     for _ in range(2):
-        response = await arena.get(path, arena.alice.token)
+        response = await context.get(path, context.alice.token)
         expect(response, 200)
-        must(response.json()["id"] == str(arena.alice.id), "somebody else's data")
-        must(response.json()["email"] == arena.alice.email, "somebody else's data")
+        must(response.json()["id"] == str(context.alice.id), "somebody else's data")
+        must(response.json()["email"] == context.alice.email, "somebody else's data")
     must(await redis.get(name) == TOMBSTONE, "it is still there")
     must(await redis.ttl(name) > 0, "it never expires")

@@ -52,7 +52,7 @@ class Question:
 
 
 @dataclass
-class Tally:
+class Stats:
     left: int
     reads: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class Tally:
 
 async def measure(run: Run) -> None:
     requests = run.size(100_000, 4_000)
-    tally = Tally(requests)
+    tally = Stats(requests)
     addresses = [f"{number}@example.com" for number in range(USERS)]
     async with throwaway_database("chaos_crosstalk") as url:
         users = await create_accounts(url, *addresses)
@@ -78,10 +78,10 @@ async def measure(run: Run) -> None:
                     group.create_task(user(server.port, me, users, admin, tally))
             tally.counts["breaker opened"] = server.text.count('"dependency_degraded"')
         read = await rows_read(url) - before
-    judge(run, requests, tally, read)
+    check(run, requests, tally, read)
 
 
-async def user(port: int, me: Account, users: list[Account], admin: Account, tally: Tally) -> None:
+async def user(port: int, me: Account, users: list[Account], admin: Account, tally: Stats) -> None:
     """One user's requests in a row, with some by the admin among them."""
     connection = Connection(port)
     dice = random.Random(me.id.int)  # noqa: S311  dice, not secrets
@@ -129,7 +129,7 @@ async def rows_read(url: str) -> int:
     return read
 
 
-def judge(run: Run, requests: int, tally: Tally, read: int) -> None:
+def check(run: Run, requests: int, tally: Stats, read: int) -> None:
     for violation in tally.violations[:FEW]:
         print(violation)
     name = f"{requests:,} requests by {USERS} users"

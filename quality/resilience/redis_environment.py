@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from app.core.cache.redis import PREFIX
 from app.models.user import user_key
+from quality.resilience.interleaved import CLIENTS, Load, Pair
 from quality.resilience.run import Run
-from quality.resilience.side_by_side import CLIENTS, Load, Pair
 from quality.testkit.client import Connection
 from quality.testkit.prober import Prober, probing
 from quality.testkit.proxy import FaultProxy, fault_proxy
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 15
 
 
 @dataclass
-class Stage:
+class Environment:
     run: Run
     proxy: FaultProxy
     redis: Redis  # not by way of the proxy
@@ -81,7 +81,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def redis_stage(run: Run, *options: str, **changes: str) -> AsyncIterator[Stage]:
+async def redis_environment(run: Run, *options: str, **changes: str) -> AsyncIterator[Environment]:
     """``options`` are those of uvicorn, ``changes`` those of the environment, both for both servers."""
     async with (
         throwaway_database("chaos_redis") as url,
@@ -94,4 +94,4 @@ async def redis_stage(run: Run, *options: str, **changes: str) -> AsyncIterator[
             serving(run.folder, variables(url, **changes, **modules_on(proxy.url)), *options) as on,
             probing(run.folder, on.port) as prober,
         ):
-            yield Stage(run, proxy, redis, on, off, account, prober)
+            yield Environment(run, proxy, redis, on, off, account, prober)

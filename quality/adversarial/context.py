@@ -1,7 +1,7 @@
 """Where an attack happens: a running server, people with accounts, and secrets that may never be seen.
 
-An attack is an async function of the arena that is registered with ``@attack`` and opens a fresh connection for
-everything it sends. It has several variants, each inside ``with arena.variant("name"):``, so that a failure names
+An attack is an async function of the context that is registered with ``@attack`` and opens a fresh connection for
+everything it sends. It has several variants, each inside ``with context.variant("name"):``, so that a failure names
 the one that got through and the others still run. What every answer must look like is in ``expect.py``; what must
 be true of the server after each attack, in ``aftermath``.
 """
@@ -33,7 +33,7 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 ERRORS = {"ERROR", "CRITICAL"}
 HASH = "$2b$"
-Run = Callable[["Arena"], Awaitable[None]]
+Run = Callable[["Context"], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def attack(
 
 
 @dataclass
-class Tally:
+class Stats:
     """What happened in one attack, over all the servers that it used."""
 
     variants: int = 0
@@ -83,7 +83,7 @@ class Tally:
 
 
 @dataclass
-class Arena:
+class Context:
     """One server and those who call it. ``settings`` are the server's own, its signing key included.
 
     ``marker`` goes into passwords and into what is refused: it must come back in no answer and in no log. It may not
@@ -98,7 +98,7 @@ class Arena:
     admin: Account
     quick: bool = False
     marker: str = field(default_factory=lambda: f"marker{uuid4().hex}")
-    tally: Tally = field(default_factory=Tally)
+    tally: Stats = field(default_factory=Stats)
     _judged: int = field(default=0, init=False)
     _open: list[Connection] = field(default_factory=list, init=False)
 
@@ -137,13 +137,13 @@ class Arena:
     @asynccontextmanager
     async def another(
         self, *options: str, may_log: str = "", **changes: str
-    ) -> AsyncIterator["Arena"]:
+    ) -> AsyncIterator["Context"]:
         """The same people before another server, on the same database, with these variables changed."""
         environment = {**self.environment, **changes}
         async with serving(self.folder, environment, *options) as server:
             other = replace(self, server=server, environment=environment)
             yield other
-            await other.aftermath(may_log)
+            await other.postconditions(may_log)
 
     async def account(self, *, is_superuser: bool = False, is_active: bool = True) -> Account:
         """Somebody new, for what an attack does to an account."""
@@ -230,7 +230,7 @@ class Arena:
 
     # What must be true afterwards.
 
-    async def aftermath(self, may_log: str = "") -> None:
+    async def postconditions(self, may_log: str = "") -> None:
         """Note a failure unless the server answers, and has logged JSON without errors, tracebacks and secrets."""
         for connection in self._open:
             connection.close()
@@ -244,7 +244,7 @@ class Arena:
             for what, secret in (self.secrets | tokens).items():
                 must(secret not in text, f"the log shows the {what}")
             for line in text.splitlines():
-                judge(json.loads(line), may_log)
+                check(json.loads(line), may_log)
 
     async def settled(self) -> None:
         """GET /health is 200, and its log record has arrived, and so has everything before it."""
@@ -272,7 +272,7 @@ def somebody() -> str:
     return f"{uuid4().hex}@somebody.example"
 
 
-def judge(record: dict[str, Any], may_log: str) -> None:
+def check(record: dict[str, Any], may_log: str) -> None:
     """Raise for a record that no request may cause, unless its message is an expected one."""
     bad = record["level"] in ERRORS or "exception" in record
     expected = bool(may_log) and re.search(may_log, record["message"]) is not None

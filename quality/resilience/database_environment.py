@@ -12,7 +12,7 @@ from quality.testkit.client import Connection, Response
 from quality.testkit.prober import LIVE, Probe, Prober, probing
 from quality.testkit.server import serving
 from quality.testkit.services import PASSWORD, Account
-from quality.testkit.traffic import Ask, Crowd, Seen, steadily
+from quality.testkit.traffic import Ask, Burst, Seen, steadily
 
 ME = "/api/v1/users/me"
 USERS = "/api/v1/users"
@@ -32,7 +32,7 @@ class Idle:
 
 
 @dataclass
-class Stage:
+class Environment:
     run: Run
     port: int
     account: Account
@@ -45,36 +45,36 @@ class Stage:
 
 
 @asynccontextmanager
-async def database_stage(
+async def database_environment(
     run: Run,
     account: Account,
     environment: dict[str, str],
     *options: str,
     app: str = "app.main:app",
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Environment]:
     # A full queue of hashes is a 503 too, and here only the database may be the cause of one.
     environment = {**environment, "PASSWORD_HASH_QUEUE_SIZE": "1000"}
     async with (
         serving(run.folder, environment, *options, app=app) as server,
         probing(run.folder, server.port) as prober,
     ):
-        yield Stage(run, server.port, account, prober)
+        yield Environment(run, server.port, account, prober)
 
 
 class Callers:
     """They ask who they are, and one time in ten they create an account."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._crowd = Crowd(stage.port, stage.account.token)
+    def __init__(self, stage: Environment) -> None:
+        self._burst = Burst(stage.port, stage.account.token)
         self._turn = count(1)
 
     @property
     def seen(self) -> list[Seen]:
-        return self._crowd.seen
+        return self._burst.seen
 
     async def act(self) -> None:
         is_write = next(self._turn) % WRITE_EVERY == 0
-        await self._crowd.ask(create_account if is_write else who_am_i)
+        await self._burst.ask(create_account if is_write else current_user)
 
     def created(self) -> list[str]:
         """The ids of the accounts whose creation was acknowledged."""
@@ -83,7 +83,7 @@ class Callers:
         ]
 
 
-async def who_am_i(connection: Connection) -> Response:
+async def current_user(connection: Connection) -> Response:
     return await connection.get(ME)
 
 
@@ -92,15 +92,15 @@ async def create_account(connection: Connection) -> Response:
     return await connection.post_json(USERS, new)
 
 
-async def at_once(stage: Stage, number: int, ask: Ask = who_am_i) -> list[Seen]:
+async def at_once(stage: Environment, number: int, ask: Ask = current_user) -> list[Seen]:
     """So many requests side by side."""
-    crowd = Crowd(stage.port, stage.account.token)
-    await asyncio.gather(*(crowd.ask(ask) for _ in range(number)))
-    crowd.close()
-    return crowd.seen
+    burst = Burst(stage.port, stage.account.token)
+    await asyncio.gather(*(burst.ask(ask) for _ in range(number)))
+    burst.close()
+    return burst.seen
 
 
-async def measure_idle(stage: Stage, name: str) -> Idle:
+async def measure_idle(stage: Environment, name: str) -> Idle:
     """A few seconds in which all must be served. Pools and code are warm before they count."""
     callers = Callers(stage)
     async with steadily(stage.rate, callers.act):

@@ -13,7 +13,7 @@ from quality.testkit.prober import LIVE
 from quality.testkit.report import percentile
 from quality.testkit.server import Server, serving, variables
 from quality.testkit.services import Account, create_accounts, throwaway_database
-from quality.testkit.traffic import Crowd, Seen
+from quality.testkit.traffic import Burst, Seen
 
 FEW, MANY = 50, 200  # connections that log in at once: within what may wait, and far beyond it
 PRODUCTION_ROUNDS = "12"
@@ -61,22 +61,22 @@ async def flood(
     run: Run, server: Server, account: Account, clients: int, idle: list[Bystander]
 ) -> None:
     seconds = run.size(20, 4)
-    crowd = Crowd(server.port)
+    burst = Burst(server.port)
     _, flooded = await asyncio.gather(
-        try_logins(crowd, clients, account, seconds), bystanders(server, account, seconds)
+        try_logins(burst, clients, account, seconds), bystanders(server, account, seconds)
     )
-    crowd.close()
-    judge_bystanders(run, clients, idle, flooded)
-    judge_logins(run, clients, crowd.seen)
+    burst.close()
+    check_bystanders(run, clients, idle, flooded)
+    check_logins(run, clients, burst.seen)
 
 
-async def try_logins(crowd: Crowd, clients: int, account: Account, seconds: float) -> None:
+async def try_logins(burst: Burst, clients: int, account: Account, seconds: float) -> None:
     """So many at once for so long. Who is refused comes again when told to."""
     until = perf_counter() + seconds
 
     async def client() -> None:
         while perf_counter() < until:
-            seen = await crowd.ask(lambda one: log_in(one, account.email, "not the password"))
+            seen = await burst.ask(lambda one: log_in(one, account.email, "not the password"))
             if seen.status in REFUSED:
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -100,7 +100,7 @@ async def bystanders(server: Server, account: Account, seconds: float) -> list[B
     return list(await asyncio.gather(ask("another GET", ME, 100), ask("liveness", LIVE, 50)))
 
 
-def judge_bystanders(
+def check_bystanders(
     run: Run, clients: int, idle: list[Bystander], flooded: list[Bystander]
 ) -> None:
     for calm, one in zip(idle, flooded, strict=True):
@@ -114,7 +114,7 @@ def judge_bystanders(
         run.report.at_most(f"{name}, p99", round(limit), one.p99_ms, "ms", calm.p99_ms)
 
 
-def judge_logins(run: Run, clients: int, logins: list[Seen]) -> None:
+def check_logins(run: Run, clients: int, logins: list[Seen]) -> None:
     report, name = run.report, f"{clients} log in wrongly"
     refused = [seen for seen in logins if seen.status in REFUSED]
     heard = [seen for seen in logins if seen.status == UNAUTHORIZED]

@@ -19,7 +19,7 @@ ACCOUNT = {"id", "email", "is_superuser"}  # what tells it from other things wit
 PARSERS = {b"Invalid HTTP request received.", b""}  # without its text where it seems to answer HEAD
 
 
-def judge(target: Target, case: Case, reading: Reading, response: Response, *, head: bool) -> None:
+def check(target: Target, case: Case, reading: Reading, response: Response, *, head: bool) -> None:
     """Raise ``AttackSucceeded``, or what reading a malformed answer raises, if anything is wrong with it."""
     if is_parsers(response):
         must(reading.is_broken, "the parser has refused what it can read")

@@ -21,7 +21,7 @@ EXPECTED = {"write": CREATED, "read": OK, "live": OK}
 
 
 @dataclass
-class Tally:
+class Stats:
     """What the clients have seen. ``unanswered`` holds the ids of requests that were sent in vain."""
 
     account: Account
@@ -72,7 +72,7 @@ def accepted_and_lost(server: Server, unanswered: list[str]) -> set[str]:
     return {str(record["request_id"]) for record in server.events("request")} & set(unanswered)
 
 
-async def hold_on(server: Server, tally: Tally) -> None:
+async def hold_on(server: Server, tally: Stats) -> None:
     """Ask this one server until it no longer listens."""
     connection = Connection(server.port, tally.account.token)
     with suppress(OSError):
