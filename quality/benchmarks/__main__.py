@@ -119,7 +119,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=8, help="A B A B: so many pairs")
     parser.add_argument("--seconds", type=float, default=3, help="length of one slice of load")
-    parser.add_argument("--quick", action="store_true", help="current user only, against the budget")
+    parser.add_argument(
+        "--quick", action="store_true", help="current user only, against the budget"
+    )
     parser.add_argument("--only", default="", help="what has this in its name")
     parser.add_argument("--against", default="", help="another commit instead of the baseline")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")

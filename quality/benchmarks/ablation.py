@@ -22,7 +22,9 @@ async def measure_ablation(folder: Path, rounds: int, seconds: float, only: str)
     async with throwaway_database("ablation") as url:
         [account] = await create_accounts(url, "bench@example.com")
         me = Request("GET", "/api/v1/users/me", [("Authorization", f"Bearer {account.token}")])
-        print(f"{'current user, with it against without it':48}{'requests/s':>12}{'CPU':>8}{'p99':>8}")
+        print(
+            f"{'current user, with it against without it':48}{'requests/s':>12}{'CPU':>8}{'p99':>8}"
+        )
         for name in (name for name in OPTIMISATIONS if only in name):
             pairs = []
             for number in range(rounds):

@@ -30,6 +30,8 @@ def hunt(paths: list[Path]) -> int:
             missed[path] = [
                 mutant for mutant, noticed in judged(survivors, selection) if not noticed
             ]
+            left = f"{len(missed[path])} of {len(survivors)}"
+            print(f"{path.as_posix()}: {left} not noticed by {', '.join(suites)}", flush=True)
         if not any(missed.values()):
             break
     for path, found in mutants.items():

@@ -32,7 +32,6 @@ def test_what_holds_it_elsewhere_exists(reason: str) -> None:
     assert [section for section in sections if f"\n| `{section}` |" not in chaos] == []
 
 
-
 def test_document_names_every_attack() -> None:
     document = (PROJECT_ROOT / "quality" / "docs" / "ATTACKS.md").read_text(encoding="utf-8")
 

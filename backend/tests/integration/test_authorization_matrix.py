@@ -54,7 +54,7 @@ Break = Callable[[FastAPI, Callers], None]
 
 class TestMatrix:
     @ROWS
-    async def test_every_caller_is_answered_as_it_says(
+    async def test_every_caller_gets_the_status_of_its_cell(
         self, app: FastAPI, callers: Callers, row: Row
     ) -> None:
         assert await violations(app, row, callers) == []
@@ -140,7 +140,7 @@ class TestViolations:
     @pytest.mark.parametrize(
         ("breaks", "row", "sentence"),
         [
-            (forgets_to_ask_for_a_role, READ_USER, "as other: is answered 200 instead of 403"),
+            (forgets_to_ask_for_a_role, READ_USER, "as other: gets 200 instead of 403"),
             (looks_before_it_decides, READ_USER, "as other: is refused in other words"),
             (returns_the_hash, READ_ME, "as self: is told hashed_password, which is not declared"),
         ],

@@ -1,7 +1,4 @@
-"""Bodies that are broken, ambiguous or too large: a clear 4xx in the envelope, and nothing is stored.
-
-The dictionary of hostile bodies is in quality/adversarial; each promise stands here once.
-"""
+"""Bodies that are broken, ambiguous or too large: a clear 4xx in the envelope, and nothing is stored."""
 
 import json
 from collections.abc import AsyncIterator

@@ -85,7 +85,7 @@ async def assert_unavailable(request: Awaitable[Response]) -> None:
 
 async def assert_heals(client: AsyncClient, user: User) -> None:
     """Served again within a second, without anybody's help."""
-    response, seconds = await timed(first_that_is_not(503, lambda: who_am_i(client, user)))
+    response, seconds = await timed(first_that_is_not(503, lambda: read_me(client, user)))
 
     assert response.status_code == 200
     assert seconds < 1
@@ -112,7 +112,7 @@ async def end_sessions(database_url: str) -> None:
     await admin.close()
 
 
-def who_am_i(client: AsyncClient, user: User) -> Awaitable[Response]:
+def read_me(client: AsyncClient, user: User) -> Awaitable[Response]:
     return client.get(ME, headers=headers_of(user))
 
 

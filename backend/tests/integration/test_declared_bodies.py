@@ -1,7 +1,4 @@
-"""A route takes the body that it declares: files, bytes, lists in a form, and as much of it as it allows.
-
-Malformed multipart bodies are in quality/adversarial.
-"""
+"""A route takes the body that it declares: files, bytes, lists in a form, and as much of it as it allows."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any

@@ -95,7 +95,7 @@ class TestLegacySurfaceIsFrozen:
         assert (token["token_type"], token["expires_in"]) == ("bearer", 3_600)
 
     @pytest.mark.parametrize("path", ["/auth/me", "/users/me"])
-    async def test_who_am_i_is_answered_with_the_account(
+    async def test_current_user_is_returned(
         self, client: AsyncClient, ada: User, path: str
     ) -> None:
         account = (await client.get(path, headers=headers_of(ada))).json()
@@ -208,7 +208,7 @@ class TestOptionalHardeningIsOptIn:
         assert not RATE_LIMIT_HEADERS & set(response.headers)
 
     @pytest.mark.parametrize("away", [refusing_server, silent_server])
-    async def test_with_redis_away_everything_is_answered_as_if_it_were_off(
+    async def test_with_redis_away_every_response_is_as_if_it_were_off(
         self, make_app: MakeApp, ada: User, away: RedisServer
     ) -> None:
         async with away() as url, client_for(make_app(redis_url=url, **EVERYTHING_ON)) as client:

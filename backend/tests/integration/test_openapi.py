@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth: what may be sent, what can be answered, and who may call."""
+"""The OpenAPI document tells the truth: what may be sent, what can be returned, and who may call."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -157,10 +157,10 @@ class TestDocument:
     async def test_is_what_the_server_serves(
         self, client: AsyncClient, schema: dict[str, Any]
     ) -> None:
-        answer = await client.get("/openapi.json")
+        response = await client.get("/openapi.json")
 
-        assert answer.headers["Content-Type"] == "application/json"
-        assert answer.json() == schema
+        assert response.headers["Content-Type"] == "application/json"
+        assert response.json() == schema
 
     def test_names_its_operations_as_it_always_did(self, schema: dict[str, Any]) -> None:
         found = {
@@ -272,7 +272,7 @@ class TestErrors:
 
 
 def always(method: str, path: str, limit: int) -> list[Call]:
-    """What every operation can be made to answer."""
+    """What every operation can be made to return."""
     return [
         Call(400, method, f"{path}?%ff"),
         Call(413, method, path, options={"content": b"x" * (limit + 1)}),
@@ -282,7 +282,7 @@ def always(method: str, path: str, limit: int) -> list[Call]:
 
 
 def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
-    """What the operation can be made to answer besides, by what is sent to it."""
+    """What the operation can be made to return besides, by what is sent to it."""
     method, path = row.route
     malformed = PLACEHOLDER.sub("zzz", path)
     calls = [Call(422, method, malformed, as_user=True)] if malformed != path else []
@@ -306,20 +306,20 @@ def entitled(row: Row, callers: Callers) -> Caller:
 
 
 async def provoked(client: AsyncClient, row: Row, caller: Caller) -> list[Response]:
-    """The answers that the resource of the operation says how to get."""
-    answers = []
+    """The responses that the resource of the operation says how to get."""
+    responses = []
     for status, by in row.error_cases.items():
-        answer = await send(client, replace(row, resource=row.resource.with_case(by)), caller)
-        assert answer.status_code == status, f"{row.route}: {answer.text}"
-        answers.append(answer)
-    return answers
+        response = await send(client, replace(row, resource=row.resource.with_case(by)), caller)
+        assert response.status_code == status, f"{row.route}: {response.text}"
+        responses.append(response)
+    return responses
 
 
 class TestStatuses:
-    """Each operation is made to answer with everything that it can, and the document lists just that."""
+    """Each operation is made to return everything that it can, and the document lists just that."""
 
     @pytest.mark.parametrize("name", OPERATIONS)
-    async def test_declared_are_those_that_are_answered(  # noqa: PLR0917  fixtures come by name
+    async def test_declared_statuses_are_those_that_are_returned(  # noqa: PLR0917  fixtures come by name
         self,
         app: FastAPI,
         client: AsyncClient,
@@ -336,16 +336,16 @@ class TestStatuses:
         calls = [*always(row.route.method, path_of(row, {}), limit), *provocations(row, operation)]
         caller = entitled(row, callers)
 
-        answers = [await call.send(client, caller.account) for call in calls]
-        answers += [await send(client, row, caller) for caller in callers.values()]
-        answers += [
+        responses = [await call.send(client, caller.account) for call in calls]
+        responses += [await send(client, row, caller) for caller in callers.values()]
+        responses += [
             await send(server, row, callers["admin"], exists=False)
             for server in (client, broken, without_database, limited)
         ]
-        answers += await provoked(client, row, caller)
+        responses += await provoked(client, row, caller)
 
         assert {int(status) for status in operation["responses"]} == {
-            answer.status_code for answer in answers
+            response.status_code for response in responses
         }
 
 

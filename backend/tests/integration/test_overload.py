@@ -18,7 +18,7 @@ PROBES = ["/health", "/api/v1/health/live", "/api/v1/health/ready"]
 
 
 class Occupied:
-    """An application that takes one request at once, and is at work on it."""
+    """An application that takes one request at once, and works on it."""
 
     def __init__(self, app: FastAPI) -> None:
         self.client = client_for(app)
@@ -75,14 +75,14 @@ async def test_refusal_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient
     assert allowed == [ORIGIN, None]
 
 
-async def test_preflight_is_answered_all_the_same(busy: AsyncClient) -> None:
+async def test_preflight_is_served_all_the_same(busy: AsyncClient) -> None:
     wanted = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 
     assert (await busy.options("/api/v1/users", headers=wanted)).status_code == 200
 
 
 @pytest.mark.parametrize("path", PROBES)
-async def test_probes_are_answered(busy: AsyncClient, path: str) -> None:
+async def test_probes_are_served(busy: AsyncClient, path: str) -> None:
     assert (await busy.get(path)).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""X-Request-ID: on every answer, the client's own where it is safe, the same in header, envelope and log."""
+"""X-Request-ID: on every response, the client's own where it is safe, the same in header, envelope and log."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def app(engine: AsyncEngine) -> FastAPI:
     return with_broken_routes(app)
 
 
-class TestEveryAnswer:
+class TestEveryResponse:
 
     @pytest.mark.parametrize(("origin", "status"), [(ORIGIN, 200), ("https://evil.example", 400)])
     async def test_carries_an_id_also_for_a_cors_preflight(

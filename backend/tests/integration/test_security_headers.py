@@ -1,4 +1,4 @@
-"""Headers that protect whoever reads an answer: on every status, and nothing that tells a version."""
+"""Headers that protect whoever reads a response: on every status, and nothing that tells a version."""
 
 from collections.abc import AsyncIterator
 
@@ -49,7 +49,7 @@ async def over_https(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-class TestEveryAnswer:
+class TestEveryResponse:
     @pytest.mark.parametrize("call", CALLS)
     async def test_carries_each_header_once_and_promises_no_https(
         self, client: AsyncClient, ada: User, call: Call
@@ -111,7 +111,7 @@ class TestDocs:
         }
 
 
-class TestPrivateAnswers:
+class TestPrivateResponses:
     @pytest.mark.parametrize("prefix", ["", "/api/v1"])
     async def test_about_an_account_are_never_stored(
         self, client: AsyncClient, ada: User, prefix: str

@@ -1,4 +1,4 @@
-"""The session of a request: one transaction that ends before the answer starts, and no use of it afterwards."""
+"""The session of a request: one transaction that ends before the response starts, and no use of it afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping

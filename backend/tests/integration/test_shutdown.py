@@ -18,7 +18,7 @@ pytestmark = [
 READY = "/api/v1/health/ready"
 
 
-def test_readiness_turns_503_while_other_requests_are_still_answered(
+def test_readiness_turns_503_while_other_requests_are_still_served(
     start_server: StartServer, database_url: str
 ) -> None:
     server = start_server(DATABASE_URL=database_url, DRAIN_SECONDS="1.5")

@@ -124,11 +124,11 @@ async def test_head_begins_no_stream(server: LiveServer, path: str) -> None:
 
     async with server.connect() as connection:
         await connection.send(head)
-        answer = await connection.receive(head=True)
+        response = await connection.receive(head=True)
         await connection.send(b"GET /health HTTP/1.1\r\nHost: testserver\r\n\r\n")
         after = await connection.receive()
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert after.json() == {"status": "ok"}
     assert begun == []
 

@@ -118,11 +118,11 @@ class TestHandshake:
         headers = given.pop("headers")
         assert isinstance(headers, dict)
 
-        answered, request_id, error = denial(
+        status_sent, request_id, error = denial(
             await handshake(app, websocket_scope("/rooms/1", headers, **given))
         )
 
-        assert answered == status
+        assert status_sent == status
         assert error["request_id"] == request_id
 
     @pytest.mark.parametrize("allowed", ["", "testserver", "evil.example"])
@@ -150,9 +150,9 @@ class TestHandshake:
     ) -> None:
         serve(app, raises, accepts=False)
 
-        answered, request_id, error = denial(await handshake(app, websocket_scope("/rooms/1")))
+        status_sent, request_id, error = denial(await handshake(app, websocket_scope("/rooms/1")))
 
-        assert answered == status
+        assert status_sent == status
         assert error["request_id"] == request_id
         assert "private" not in str(error)
 

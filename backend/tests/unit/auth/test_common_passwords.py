@@ -70,10 +70,10 @@ class TestIsGuessable:
 
     @pytest.mark.parametrize("length", [8, 16])
     def test_what_a_machine_has_drawn_is_not(self, length: int) -> None:
-        dice = random.Random(length)
+        seeded = random.Random(length)
         letters = string.ascii_lowercase + string.digits
 
-        drawn = ["".join(dice.choices(letters, k=length)) for _ in range(1_000)]
+        drawn = ["".join(seeded.choices(letters, k=length)) for _ in range(1_000)]
 
         assert [password for password in drawn if is_guessable(password, PERSONAL)] == []
 

@@ -1,4 +1,4 @@
-"""What a database error means: judged by real exceptions of both drivers, as SQLAlchemy hands them on."""
+"""What a database error means: told by real exceptions of both drivers, as SQLAlchemy hands them on."""
 
 import sqlite3
 from collections.abc import Iterator

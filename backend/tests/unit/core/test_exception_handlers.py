@@ -300,11 +300,11 @@ class TestRegistration:
 
         transport = ASGITransport(app, raise_app_exceptions=False)
         async with AsyncClient(transport=transport, base_url="http://test") as client:
-            answer = await client.get("/")
+            response = await client.get("/")
 
-        assert answer.status_code == status
-        assert list(answer.json()["error"]) == ["code", "message", "request_id", "details"]
-        assert PRIVATE not in answer.text
+        assert response.status_code == status
+        assert list(response.json()["error"]) == ["code", "message", "request_id", "details"]
+        assert PRIVATE not in response.text
 
     @pytest.mark.parametrize("root_path", ["", "/prefix"])
     async def test_names_every_method_of_a_path(self, root_path: str) -> None:
@@ -316,10 +316,10 @@ class TestRegistration:
 
         transport = ASGITransport(app, root_path=root_path)
         async with AsyncClient(transport=transport, base_url="http://test") as client:
-            answer = await client.post(f"{root_path}/a/b")
+            response = await client.post(f"{root_path}/a/b")
 
-        assert answer.status_code == 405
-        assert answer.headers["Allow"] == "GET, PUT"
+        assert response.status_code == 405
+        assert response.headers["Allow"] == "GET, PUT"
 
     @pytest.mark.parametrize(
         ("method", "path", "allow"),
@@ -353,11 +353,11 @@ class TestRegistration:
         app.mount("/files", StaticFiles(directory="."))
 
         async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
-            answer = await client.request(method, path)
+            response = await client.request(method, path)
 
-        assert answer.status_code == 405
-        assert answer.headers.get_list("Allow") == [allow]
-        assert ("Not today" in answer.text) == (allow in {"PUT", "PATCH"} and method != "HEAD")
+        assert response.status_code == 405
+        assert response.headers.get_list("Allow") == [allow]
+        assert ("Not today" in response.text) == (allow in {"PUT", "PATCH"} and method != "HEAD")
 
     @pytest.mark.parametrize(
         ("root_path", "path"), [("/h", "/health"), ("/health", "/health/health"), ("", "/health")]
@@ -371,9 +371,9 @@ class TestRegistration:
 
         transport = ASGITransport(app, root_path=root_path)
         async with AsyncClient(transport=transport, base_url="http://test") as client:
-            answer = await client.delete(path)
+            response = await client.delete(path)
 
-        assert answer.headers["Allow"] == "GET"
+        assert response.headers["Allow"] == "GET"
 
     def test_names_no_method_of_what_has_no_path_and_needs_no_root_path(self) -> None:
         app = FastAPI()

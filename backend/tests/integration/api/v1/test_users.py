@@ -29,10 +29,10 @@ def without_request_id(response: Response) -> dict[str, object]:
 
 class TestCreateUser:
     async def test_returns_the_public_account(self, client: AsyncClient, users: str) -> None:
-        answer = await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
+        response = await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
 
-        assert answer.status_code == 201
-        body = answer.json()
+        assert response.status_code == 201
+        body = response.json()
         assert body["email"] == "ada@example.com"
         assert body["is_active"] is True
         assert body["is_superuser"] is False
@@ -51,17 +51,17 @@ class TestCreateUser:
     async def test_duplicate_email_is_a_conflict(
         self, client: AsyncClient, users: str, ada: User
     ) -> None:
-        answer = await client.post(users, json={"email": ada.email, "password": PASSWORD})
+        response = await client.post(users, json={"email": ada.email, "password": PASSWORD})
 
-        assert answer.status_code == 409
-        assert answer.json()["error"]["code"] == "conflict"
+        assert response.status_code == 409
+        assert response.json()["error"]["code"] == "conflict"
 
     async def test_case_variant_of_an_email_is_the_same_account(
         self, client: AsyncClient, users: str, ada: User
     ) -> None:
-        answer = await client.post(users, json={"email": "ADA@Example.COM", "password": PASSWORD})
+        response = await client.post(users, json={"email": "ADA@Example.COM", "password": PASSWORD})
 
-        assert answer.status_code == 409
+        assert response.status_code == 409
 
     async def test_fifty_parallel_creates_of_one_email_give_one_account(
         self, make_app: MakeApp, users: str
@@ -71,7 +71,7 @@ class TestCreateUser:
         async with client_for(make_app(password_hash_queue_size=50)) as client:
             responses = await asyncio.gather(*(client.post(users, json=body) for _ in range(50)))
 
-        assert Counter(answer.status_code for answer in responses) == {201: 1, 409: 49}
+        assert Counter(response.status_code for response in responses) == {201: 1, 409: 49}
 
     @pytest.mark.parametrize(
         "field", ["is_superuser", "is_active", "id", "hashed_password", "created_at", "__class__"]
@@ -81,27 +81,27 @@ class TestCreateUser:
     ) -> None:
         body = {"email": "ada@example.com", "password": PASSWORD, field: True}
 
-        answer = await client.post(users, json=body)
+        response = await client.post(users, json=body)
 
-        assert answer.status_code == 422
-        assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["body", field]
+        assert response.status_code == 422
+        assert response.json()["error"]["details"]["errors"][0]["loc"] == ["body", field]
         assert await UserRepository(db).list() == []
 
 
 class TestReadMe:
     async def test_returns_the_caller(self, client: AsyncClient, users: str, ada: User) -> None:
-        answer = await client.get(f"{users}/me", headers=headers_of(ada))
+        response = await client.get(f"{users}/me", headers=headers_of(ada))
 
-        assert answer.status_code == 200
-        assert answer.json()["id"] == str(ada.id)
+        assert response.status_code == 200
+        assert response.json()["id"] == str(ada.id)
 
     async def test_anonymous_is_unauthorized(self, client: AsyncClient, users: str) -> None:
-        answer = await client.get(f"{users}/me")
+        response = await client.get(f"{users}/me")
 
-        assert answer.status_code == 401
-        assert answer.json()["error"]["code"] == "unauthorized"
-        assert answer.json()["error"]["message"] == "Authentication is required"
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "unauthorized"
+        assert response.json()["error"]["message"] == "Authentication is required"
+        assert response.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_deactivation_acts_on_the_next_call(
         self, client: AsyncClient, users: str, ada: User, db: AsyncSession
@@ -118,10 +118,10 @@ class TestReadUser:
     async def test_own_account_is_returned(
         self, client: AsyncClient, users: str, ada: User
     ) -> None:
-        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(ada))
+        response = await client.get(f"{users}/{ada.id}", headers=headers_of(ada))
 
-        assert answer.status_code == 200
-        assert answer.json()["email"] == ada.email
+        assert response.status_code == 200
+        assert response.json()["email"] == ada.email
 
     async def test_stranger_gets_the_same_403_whether_or_not_the_account_exists(
         self, client: AsyncClient, users: str, ada: User, grace: User
@@ -145,18 +145,18 @@ class TestReadUser:
     async def test_admin_reads_any_account(
         self, client: AsyncClient, users: str, ada: User, admin: User
     ) -> None:
-        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
+        response = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
 
-        assert answer.status_code == 200
-        assert answer.json()["id"] == str(ada.id)
+        assert response.status_code == 200
+        assert response.json()["id"] == str(ada.id)
 
     async def test_admin_gets_404_for_an_unknown_account(
         self, client: AsyncClient, users: str, admin: User
     ) -> None:
-        answer = await client.get(f"{users}/{UNKNOWN_ID}", headers=headers_of(admin))
+        response = await client.get(f"{users}/{UNKNOWN_ID}", headers=headers_of(admin))
 
-        assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "not_found"
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "not_found"
 
     async def test_demotion_acts_on_the_next_call(
         self, client: AsyncClient, users: str, ada: User, admin: User, db: AsyncSession
@@ -166,9 +166,9 @@ class TestReadUser:
         demoted.is_superuser = False
         await db.commit()
 
-        answer = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
+        response = await client.get(f"{users}/{ada.id}", headers=headers_of(admin))
 
-        assert answer.status_code == 403
+        assert response.status_code == 403
 
     async def test_anonymous_is_unauthorized_even_for_a_malformed_id(
         self, client: AsyncClient, users: str
@@ -185,10 +185,10 @@ class TestReadUser:
     async def test_malformed_id_is_a_validation_error(
         self, client: AsyncClient, users: str, admin: User, malformed: str
     ) -> None:
-        answer = await client.get(f"{users}/{malformed}", headers=headers_of(admin))
+        response = await client.get(f"{users}/{malformed}", headers=headers_of(admin))
 
-        assert answer.status_code == 422
-        assert answer.json()["error"]["details"]["errors"][0]["loc"] == ["path", "user_id"]
+        assert response.status_code == 422
+        assert response.json()["error"]["details"]["errors"][0]["loc"] == ["path", "user_id"]
 
 
 async def test_legacy_path_can_be_called_beside_v1(
@@ -196,5 +196,5 @@ async def test_legacy_path_can_be_called_beside_v1(
 ) -> None:
     user = await make_user("lin@example.com")
     async with client_for(app) as client:
-        answer = await client.get(f"{users}/{user.id}", headers=headers_of(user))
-    assert "hash" not in answer.text
+        response = await client.get(f"{users}/{user.id}", headers=headers_of(user))
+    assert "hash" not in response.text

@@ -1,4 +1,4 @@
-"""The limit on requests at work: who counts, for how long, and what is said to the others."""
+"""The limit on requests in flight: who counts, for how long, and what is said to the others."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ class Gate:
 async def full(
     app: ConcurrencyLimitMiddleware, gate: Gate
 ) -> AsyncIterator[list[asyncio.Task[list[Message]]]]:
-    """As many requests at work as may be; at the end they are let go."""
+    """As many requests in flight as may be; at the end they are let go."""
     tasks = [asyncio.create_task(run(app, WORK)) for _ in range(LIMIT)]
     await asyncio.sleep(0)
     yield tasks
@@ -137,14 +137,14 @@ class TestRefusals:
             raise AssertionError
 
         async with full(app, gate):
-            answers: list[Message] = []
+            responses: list[Message] = []
 
             async def send(message: Message) -> None:
-                answers.append(message)
+                responses.append(message)
 
             await app(WORK, receive, send)
 
-        assert answers[0]["receive"] is receive
+        assert responses[0]["receive"] is receive
 
     async def test_are_counted_and_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.WARNING)

@@ -1,4 +1,4 @@
-"""The error boundary: everything that escapes becomes an answer, unless the answer has begun."""
+"""The error boundary: everything that escapes becomes a response, unless the response has begun."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, run
 
 
 class Failing:
-    """Sends the head of its answer first if told to, then raises."""
+    """Sends the start of its response first if told to, then raises."""
 
     def __init__(self, exc: BaseException, *, begins: bool = False) -> None:
         self.exc = exc

@@ -1,4 +1,4 @@
-"""Who is counted, on which paths, and that the answer says where the client stands."""
+"""Who is counted, on which paths, and that the response says where the client stands."""
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -26,7 +26,7 @@ class FixedLimiter:
         return self.decision
 
 
-async def answered(
+async def served_as(
     decision: Decision | None, path: str = "/api/v1/users", **scope: object
 ) -> tuple[int, dict[bytes, bytes], list[str]]:
     limiter = FixedLimiter(decision)
@@ -51,7 +51,7 @@ class TestScope:
         ],
     )
     async def test_outside_nobody_is_counted(self, path: str) -> None:
-        status, headers, keys = await answered(REFUSED, path)
+        status, headers, keys = await served_as(REFUSED, path)
 
         assert (status, keys) == (200, [])
         assert not any(name.startswith(b"x-ratelimit") for name in headers)
@@ -69,14 +69,14 @@ class TestScope:
         ],
     )
     async def test_inside_everybody_is_counted(self, path: str) -> None:
-        assert (await answered(REFUSED, path))[0] == 429
+        assert (await served_as(REFUSED, path))[0] == 429
 
     async def test_prefix_of_a_proxy_does_not_switch_it_off(self) -> None:
         served = {"path": "/svc/api/v1/users", "root_path": "/svc"}
         probe = {"path": "/svc/api/v1/health/live", "root_path": "/svc"}
 
-        assert (await answered(REFUSED, **served))[0] == 429
-        assert (await answered(REFUSED, **probe))[0] == 200
+        assert (await served_as(REFUSED, **served))[0] == 429
+        assert (await served_as(REFUSED, **probe))[0] == 200
 
     async def test_no_http_is_passed_on_untouched(self) -> None:
         limiter = FixedLimiter(REFUSED)
@@ -100,9 +100,9 @@ class TestScope:
         assert route_path({"path": path, "root_path": root}) == matched
 
 
-class TestAnswer:
+class TestResponse:
     async def test_admitted_response_keeps_its_headers_and_gets_three(self) -> None:
-        status, headers, _ = await answered(ADMITTED)
+        status, headers, _ = await served_as(ADMITTED)
 
         assert status == 200
         assert headers == {
@@ -126,17 +126,17 @@ class TestAnswer:
         assert b'"rate_limited"' in sent[1]["body"]
 
     async def test_no_opinion_changes_nothing(self) -> None:
-        status, headers, _ = await answered(None)
+        status, headers, _ = await served_as(None)
 
         assert (status, len(headers)) == (200, 2)
 
 
 class TestKey:
     async def test_proven_user_comes_before_the_address(self) -> None:
-        assert (await answered(ADMITTED, user="user:1"))[2] == ["user:1"]
+        assert (await served_as(ADMITTED, user="user:1"))[2] == ["user:1"]
 
     async def test_else_it_is_the_address(self) -> None:
-        assert (await answered(ADMITTED, client=("192.0.2.1", 5)))[2] == ["ip:192.0.2.1"]
+        assert (await served_as(ADMITTED, client=("192.0.2.1", 5)))[2] == ["ip:192.0.2.1"]
 
     @pytest.mark.parametrize(
         ("client", "key"),
