@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from quality.browser.__main__ import foreign, main
-from quality.browser.webdriver import MISSING
+from quality.browser.__main__ import MISSING, foreign, main
 
 
 @pytest.mark.parametrize(
