@@ -64,3 +64,44 @@ async def look(page: Page, host: str, picture: Path | None) -> None:
     await page.set_content("<img src='http://other.example/'>", wait_until="commit")
     if foreign(asked, host) != ["http://other.example/"]:
         raise Error("a request to another host is not seen")
+    asked.clear()
+    await page.goto(f"http://{host}/docs")
+    await log_in(page)
+    print("ok    Authorize logs in with address and password")
+    if picture:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=picture)
+        print(f"ok    {picture}")
+    await read_me(page)
+    print("ok    GET /api/v1/users/me is called from the page and shows the account")
+    if not any(url.endswith("/api/v1/users/me") for url in asked):
+        raise Error("the call is not seen")
+    if others := foreign(asked, host):
+        raise Error(f"the page asks other hosts: {', '.join(others)}")
+    print(f"ok    {len(asked)} requests, none of them to another host")
+
+
+async def log_in(page: Page) -> None:
+    await page.click(".scheme-container .btn.authorize")
+    await page.fill("#oauth_username", EMAIL)
+    await page.fill("#oauth_password", PASSWORD)
+    await page.click(".modal-ux .auth-btn-wrapper .btn.authorize")
+    await expect(page.locator(".modal-ux .auth-btn-wrapper")).to_contain_text("Logout")
+    await page.click(".modal-ux .btn-done")
+
+
+async def read_me(page: Page) -> None:
+    await page.click(f"{ME} .opblock-summary-control")
+    await page.click(f"{ME} .try-out__btn")
+    await page.click(f"{ME} .btn.execute")
+    await expect(page.locator(f"{RESPONSE} .response-col_status")).to_contain_text("200")
+    await expect(page.locator(f"{RESPONSE} .response-col_description")).to_contain_text(EMAIL)
+
+
+def foreign(urls: Iterable[str], host: str) -> list[str]:
+    """Those that leave the machine or go to another port of it. A picture that is its own address asks nobody."""
+    return [url for url in urls if not url.startswith("data:") and urlsplit(url).netloc != host]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
