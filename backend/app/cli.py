@@ -46,7 +46,7 @@ def create_superuser(
 ) -> None:
     """Create an admin account. Its password is prompted for, or read from standard input.
 
-    An account that exists becomes an admin with --promote, or where the question about it is answered by yes; its
+    An account that exists becomes an admin with --promote, or after the question about it; its
     password stays.
     """
     settings = get_settings()
@@ -113,7 +113,7 @@ async def promote_account(settings: Settings, email: str) -> None:
 
 @cli.command()
 def check() -> None:
-    """Judge the configuration as production would. Exit code 1 if it would not start."""
+    """Check the configuration as production would. Exit code 1 if it would not start."""
     settings = load_as_production()
     for warning in (*settings.warnings(), *misspelt_names()):
         typer.echo(f"warning: {warning}")
@@ -134,7 +134,7 @@ def load_as_production() -> Settings:
 
 
 def quiet_app() -> FastAPI:
-    """The application of these settings, for a command whose standard output is its answer and no log."""
+    """The application of these settings, for a command whose standard output is its result and no log."""
     return create_app(get_settings().model_copy(update={"log_level": "ERROR"}))
 
 

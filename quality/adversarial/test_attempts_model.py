@@ -9,13 +9,13 @@ import pytest
 from app.core.errors import RateLimited, Unauthorized
 from app.core.rate_limit import attempts
 from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
-from app.core.rate_limit.redis import SLICES
+from app.core.rate_limit.redis import BUCKETS
 from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
 
 WINDOW_SECONDS = 60
 WINDOW = WINDOW_SECONDS * 1_000
-SLICE = WINDOW // SLICES
+SLICE = WINDOW // BUCKETS
 
 
 def limiter_on(

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.core.rate_limit.base import Decision
-from app.core.rate_limit.redis import SLICES, RedisRateLimiter
+from app.core.rate_limit.redis import BUCKETS, RedisRateLimiter
 from app.core.redis.circuit_breaker import CircuitBreaker
 from app.core.redis.gateway import RedisGateway, build_client
 from app.core.telemetry.base import NullTelemetry
@@ -101,7 +101,7 @@ class TestKeys:
 
         names = [name async for name in redis_client.scan_iter("rate_limit:*")]
 
-        assert await redis_client.hlen(names[0]) <= SLICES + 2
+        assert await redis_client.hlen(names[0]) <= BUCKETS + 2
 
 
 class TestTheWire:

@@ -133,7 +133,7 @@ class TestEncrypted:
     ) -> None:
         port, certificate = encrypted
         # So many handshakes on a busy machine must not look like a silent Redis.
-        monkeypatch.setattr(redis, "BUDGET_SECONDS", PATIENCE_SECONDS)
+        monkeypatch.setattr(redis, "DEADLINE_SECONDS", PATIENCE_SECONDS)
         monkeypatch.setattr(redis, "WAIT_SECONDS", PATIENCE_SECONDS)
 
         responses = await burst(f"rediss://{HOST}:{port}/0?ssl_ca_certs={certificate}", 60)

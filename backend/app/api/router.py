@@ -1,4 +1,4 @@
-"""The unversioned surface: frozen, kept for those who call it. New endpoints go to api/v1."""
+"""The unversioned API: frozen, kept for those who call it. New endpoints go to api/v1."""
 
 from app.api.routes import auth, health, users
 from app.core.http.routing import Router

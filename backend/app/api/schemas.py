@@ -1,4 +1,4 @@
-"""What the legacy surface takes and gives beyond v1."""
+"""What the legacy API takes and returns beyond v1."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do. Ask for one of the aliases in an endpoint's signature."""
+"""The current user, and what they may do. Ask for one of the aliases in an endpoint's signature."""
 
 import logging
 from typing import Annotated
@@ -106,9 +106,9 @@ AdminUser = Annotated[Caller, Depends(require_roles("admin"))]
 
 
 async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> Caller:
-    """The caller, if the account in the path is their own or they are an admin; else ``Forbidden``.
+    """The current user, if the account in the path is their own or they are an admin; else ``Forbidden``.
 
-    Decided before anything is looked up: the answer does not tell whether the other account exists.
+    Decided before anything is looked up: the response does not tell whether the other account exists.
     """
     if caller.id != user_id and "admin" not in roles_of(caller):
         logger.info("authz_denied", extra={"user_id": caller.id})

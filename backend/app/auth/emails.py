@@ -1,4 +1,4 @@
-"""One spelling for each mailbox: what is stored, looked up and compared."""
+"""One canonical form for each mailbox: what is stored, looked up and compared."""
 
 import unicodedata
 

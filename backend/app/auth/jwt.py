@@ -90,7 +90,7 @@ def create_access_token(subject: UUID | str, *, settings: Settings | None = None
 def decode_token(token: str, *, settings: Settings | None = None) -> TokenClaims:
     """The claims of a token that this service issued and that is valid now (30 s of leeway).
 
-    Raises ``Unauthorized`` for every other string, with one message: which check failed is nobody's business.
+    Raises ``Unauthorized`` for every other string, with one message, so a client cannot tell which check failed.
     """
     settings = settings or get_settings()
     claims = _verified(
@@ -132,7 +132,7 @@ def _verified(
 
 
 def invalid_token() -> Unauthorized:
-    """The answer to every token that is not accepted (RFC 6750, section 3.1)."""
+    """The error for every token that is not accepted (RFC 6750, section 3.1)."""
     return Unauthorized(
         "The access token is not valid",
         headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},

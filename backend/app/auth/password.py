@@ -26,7 +26,7 @@ _context = CryptContext(schemes=[bcrypt, bcrypt_sha256])
 def hash_password(password: str, *, rounds: int = DEFAULT_ROUNDS) -> str:
     """A salted hash of the whole password; ``rounds`` is bcrypt's cost as a power of two.
 
-    Two spellings of one text (NFC, NFD) give the same password (RFC 8265, section 4.2).
+    Two forms of one text (NFC, NFD) give the same password (RFC 8265, section 4.2).
     Raises ``ValueError`` for a NUL character, which bcrypt cannot hold.
     """
     text = _normal(password)

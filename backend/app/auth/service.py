@@ -1,4 +1,4 @@
-"""The use cases of identity, each a function that both API surfaces call."""
+"""The use cases of identity, each a function that both APIs call."""
 
 import logging
 
@@ -65,8 +65,8 @@ async def _check(
     executor.refuse_if_full()  # a flood of logins must not become one of queries
     user = await UserRepository(db).get_by_email(address) if address else None
     if user is not None:
-        db.expunge(user)  # stays readable, also on a session that forgets its rows at a commit
-    # Nothing is pending: this gives the connection back for the quarter of a second that follows.
+        db.expunge(user)  # stays readable, also on a session that expires its rows at a commit
+    # Nothing is pending: this releases the connection for the quarter of a second that follows.
     await db.commit()
     rounds = settings.password_hash_rounds
     hashed = user.hashed_password if user else None

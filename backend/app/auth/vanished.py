@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def remember_caller(connection: HTTPConnection, user_id: UUID, db: AsyncSession) -> None:
-    """Note who calls, and which database knows them."""
+    """Note the current user, and the database that they were read from."""
     connection.scope[CALLER] = (user_id, db.bind)
 
 
 async def handle_vanished(request: Request, exc: Exception) -> Response:
-    """For a row that is not there: 401 where it is the caller's, as on their next request, else what ``exc`` means."""
+    """For a row that is not there: 401 where it is the current user's, as on their next request, else what ``exc`` means."""
     if CALLER in request.scope and not await is_there(*request.scope[CALLER]):
         logger.warning("authn_account_gone")
         exc = invalid_token()

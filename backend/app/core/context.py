@@ -1,4 +1,4 @@
-"""What the current request is called, for everything that logs or answers on its behalf."""
+"""What the current request is called, for everything that logs or responds on its behalf."""
 
 from contextvars import ContextVar
 

@@ -82,6 +82,6 @@ def is_unavailable(exc: SQLAlchemyError) -> bool:
 def _is_plan_of_another_schema(exc: DBAPIError) -> bool:
     """Whether a migration has changed a table under a statement that this connection had prepared.
 
-    The next attempt prepares it anew. Its SQLSTATE says no more than that something is not supported.
+    The next attempt prepares it again. Its SQLSTATE says no more than that something is not supported.
     """
     return exc.orig is not None and isinstance(exc.orig.__cause__, InvalidCachedStatementError)

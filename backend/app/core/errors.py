@@ -1,4 +1,4 @@
-"""The errors that the application answers with: name, status and code at a glance.
+"""The errors that the application returns: name, status and code at a glance.
 
 AppError                    500  internal_error
  ├── BadRequest             400  bad_request
@@ -25,7 +25,7 @@ from typing import Any
 
 
 class AppError(Exception):
-    """An answer other than success. ``message`` and ``details`` are public: no input, no secrets."""
+    """A response other than success. ``message`` and ``details`` are public: no input, no secrets."""
 
     status = 500
     code = "internal_error"
@@ -107,7 +107,7 @@ class InternalError(AppError):
 
 
 class ServiceUnavailable(AppError):
-    """Something that the answer needs is away or full; the same request may succeed soon."""
+    """Something that the response needs is away or full; the same request may succeed soon."""
 
     status, code, message = 503, "service_unavailable", "Service unavailable"
     headers: Mapping[str, str] = {"Retry-After": "1"}

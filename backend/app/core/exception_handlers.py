@@ -41,7 +41,7 @@ MAX_VALIDATION_ERRORS = 20
 MAX_LOCATION_LENGTH = 64
 # This process, or the whole machine, has no descriptor or memory left for this request.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as the next answer
+WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as the next response
 
 
 @singledispatch

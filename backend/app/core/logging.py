@@ -90,7 +90,7 @@ def printable(part: str) -> str:
 
 
 def has_a_client(record: logging.LogRecord) -> bool:
-    """Whether a record is about more than an answer whose client has gone.
+    """Whether a record is about more than a response whose client has gone.
 
     uvloop raises for what asyncio drops in silence: a write to a closed connection. uvicorn stops in time, except
     for requests that wait behind another one of the same connection; each would be an error with its traceback.

@@ -1,4 +1,4 @@
-"""Several hosts in ``DATABASE_URL``: a silent one does not use up the time of the others."""
+"""Several hosts in ``DATABASE_URL``: one that times out does not use up the time of the others."""
 
 import re
 from contextlib import suppress
@@ -23,7 +23,7 @@ async def connect_to_first(
 ) -> asyncpg.Connection:
     """A connection to the first host of ``dsn`` that takes one; each gets an equal share of ``timeout`` seconds.
 
-    asyncpg alone would spend all of them on a first host that is silent. Raises what the last one raised.
+    asyncpg alone would spend all of them on a first host that does not respond. Raises what the last one raised.
     """
     *others, last = url_of_each_host(dsn)
     share = timeout / (len(others) + 1)

@@ -37,7 +37,7 @@ _has_begun: ContextVar[bool] = ContextVar("has_begun", default=False)
 
 
 class FairQueue(AsyncAdaptedQueue[T]):
-    """What is given back goes to whoever has waited longest; first to a request that has had a connection before.
+    """A released connection goes to the request that has waited longest; first to a request that has had a connection before.
 
     SQLAlchemy's queue wakes a waiter and lets a newcomer be faster, which sends the waiter to the end of the line:
     under load a few unlucky requests wait until they time out, while others never wait.

@@ -102,7 +102,7 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
 def _give_up(context: ExceptionContext) -> None:
     """A connection on which anything went wrong never goes back into the pool.
 
-    The server's refusal of a statement is not that. Where the server was silent or away, every other connection
+    The server's refusal of a statement is not that. Where the server timed out or was away, every other connection
     that was made before is replaced too when it is next taken; where one request was cancelled, only its own.
     """
     exc = context.original_exception
@@ -122,6 +122,6 @@ def _give_up(context: ExceptionContext) -> None:
 
 
 def _hang_up(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    """A connection is ended without waiting for the server's goodbye: it may be silent."""
+    """A connection is ended without a graceful close, for which the server may never respond."""
     if record.driver_connection is not None:
         record.driver_connection.terminate()

@@ -1,6 +1,6 @@
 """One engine for each application, one session and one transaction for each request.
 
-The transaction ends before the answer starts: a commit that fails becomes an error response.
+The transaction ends before the response starts: a commit that fails becomes an error response.
 """
 
 import asyncio
@@ -59,13 +59,13 @@ async def get_session_factory(connection: HTTPConnection) -> SessionFactory:
 async def get_db(connection: HTTPConnection) -> AsyncSession:
     """The session of this request: committed if the endpoint returned, rolled back if it raised.
 
-    Everything in a request that reads the database gets it from here. It ends before the answer starts, however it
+    Everything in a request that reads the database gets it from here. It ends before the response starts, however it
     is asked for, and refuses every use afterwards: raises ``SessionEnded``.
     """
     scope = connection.scope
     if SESSION not in scope:
-        # FastAPI's own stack, which it leaves between the endpoint and the answer. What ``Depends`` itself would leave
-        # without ``scope="function"`` is left after the answer: a commit that fails there is a 201 that was lost.
+        # FastAPI's own stack, which it leaves between the endpoint and the response. What ``Depends`` itself would leave
+        # without ``scope="function"`` is left after the response: a commit that fails there is a 201 that was lost.
         scope[SESSION] = await function_exit_stack(scope).enter_async_context(
             transaction(connection.app.state.session_factory)
         )
@@ -86,7 +86,7 @@ async def transaction(factory: SessionFactory) -> AsyncIterator[AsyncSession]:
 
 
 async def end(session: AsyncSession) -> None:
-    """Give the connection back, and let nobody take another one with this session."""
+    """Release the connection, and let nobody take another one with this session."""
     try:
         # A session that asked nothing holds nothing: most requests are spared the way through a greenlet.
         if session.in_transaction():
@@ -106,7 +106,7 @@ class Ended:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise SessionEnded(
-            f"{name}: the session of a request ends before its answer starts. A background task, a stream or a "
+            f"{name}: the session of a request ends before its response starts. A background task, a stream or a "
             "WebSocket opens one of its own: async with sessions.begin() as db, with sessions: DbSessionFactory"
         )
 
@@ -117,6 +117,6 @@ class Ended:
         self.__getattr__("iter")
 
 
-# The scope is for those who override ``get_db`` by a generator, as tests do: it then ends before the answer too.
+# The scope is for those who override ``get_db`` by a generator, as tests do: it then ends before the response too.
 DbSession = Annotated[AsyncSession, Depends(get_db, scope="function")]
 DbSessionFactory = Annotated[SessionFactory, Depends(get_session_factory)]

@@ -12,7 +12,7 @@ EMAIL_MAX_LENGTH = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
 
 
 class User(IdMixin, TimestampMixin, Base):
-    """``email`` is stored in its one canonical spelling; the unique index decides who has it."""
+    """``email`` is stored in its one canonical form; the unique index decides who has it."""
 
     __tablename__ = "users"
 

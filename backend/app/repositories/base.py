@@ -1,4 +1,4 @@
-"""Repositories answer questions and flush; they never commit and do not know HTTP."""
+"""Repositories run queries and flush; they never commit and do not know HTTP."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar

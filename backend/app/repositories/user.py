@@ -1,4 +1,4 @@
-"""What the application asks about accounts. E-mail addresses arrive in their canonical spelling."""
+"""What the application asks about accounts. E-mail addresses arrive in their canonical form."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from app.repositories.constraints import violates_unique
 
 
 class UserRepository(BaseRepository[User]):
-    """Accounts: found by key or address, created, listed, let in and kept out."""
+    """Accounts: found by key or address, created, listed, activated and deactivated."""
 
     model = User
 
@@ -30,7 +30,7 @@ class UserRepository(BaseRepository[User]):
             raise
 
     async def set_active(self, user_id: UUID, active: bool) -> User | None:
-        """Let an account in or keep it out from its next request on; ``None`` if there is no such row."""
+        """Activate or deactivate an account, from its next request on; ``None`` if there is no such row."""
         user = await self.get_by_id(user_id)
         if user is not None:
             user.is_active = active

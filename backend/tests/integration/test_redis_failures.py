@@ -153,7 +153,7 @@ class TestReset:
 class TestRecovery:
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(circuit_breaker, "PROBE_SECONDS", 0.2)
+        monkeypatch.setattr(circuit_breaker, "TRIAL_SECONDS", 0.2)
 
     async def test_limit_acts_again_when_redis_is_back(
         self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str

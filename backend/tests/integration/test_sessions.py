@@ -128,7 +128,7 @@ class TestAfterTheRequest:
             return StreamingResponse(lines())
 
         async with client_for(app) as client:
-            with pytest.raises(Exception, match=r"ends before its answer|closed"):
+            with pytest.raises(Exception, match=r"ends before its response|closed"):
                 await client.get("/begun")
 
         assert connections_in_use(app) == 0

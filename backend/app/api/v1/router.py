@@ -1,4 +1,4 @@
-"""The versioned surface. A new module of routes is one line here."""
+"""The versioned API. A new module of routes is one line here."""
 
 from app.api.v1.routes import health, users
 from app.core.http.routing import Router

@@ -20,7 +20,7 @@ class Cache(Protocol):
         """
 
     async def delete(self, key: str) -> None:
-        """Forget ``key``. Call it after the transaction that changed the source has committed."""
+        """Invalidate ``key``. Call it after the transaction that changed the source has committed."""
 
 
 class NullCache:

@@ -15,7 +15,7 @@ async def get_cache(connection: HTTPConnection) -> Cache:
 
 
 async def get_user_cache(connection: HTTPConnection) -> Cache:
-    """The cache that authentication reads callers from: a null object unless that was asked for."""
+    """The cache that authentication reads the current user from: a null object unless that was asked for."""
     cache: Cache = connection.app.state.user_cache
     return cache
 

@@ -56,9 +56,9 @@ SafeText = Annotated[str, Without(r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f")]
 
 
 def canonical_uuid(value: object) -> object:
-    """``value``, unless it is another spelling of a UUID than the canonical one: then ``ValueError``.
+    """``value``, unless it is another form of a UUID than the canonical one: then ``ValueError``.
 
-    RFC 9562, section 4: one spelling for each id, so that caches, limits and logs agree about it.
+    RFC 9562, section 4: one canonical form for each id, so that caches, limits and logs agree about it.
     """
     if isinstance(value, UUID) or (isinstance(value, str) and str(UUID(value)) == value):
         return value
@@ -82,7 +82,7 @@ def json_number(value: object) -> object:
 def matches(pattern: str) -> Callable[[object], object]:
     """For a ``BeforeValidator``: text that the whole pattern describes, else ``ValueError``.
 
-    Where OpenAPI says text, pydantic also reads numbers, and texts of numbers, in several spellings.
+    Where OpenAPI says text, pydantic also reads numbers, and texts of numbers, in several forms.
     """
     allowed = re.compile(pattern)
 

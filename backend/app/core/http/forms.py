@@ -54,7 +54,7 @@ class StrictMultiPartParser(MultiPartParser):
         """Raises ``BadRequest`` for a boundary that RFC 2046 does not know."""
         if not BOUNDARY.fullmatch(boundary):
             raise BadRequest("The form has no valid boundary", headers=CLOSE)
-        # Written anew, so that two parsers cannot find two boundaries in one header.
+        # Written again, so that two parsers cannot find two boundaries in one header.
         headers = Headers({"content-type": f'{MULTIPART}; boundary="{boundary}"'})
         super().__init__(headers, self._until_the_end(stream), **limits)
         self.repeatable = repeatable

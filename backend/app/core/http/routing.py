@@ -54,7 +54,7 @@ class StrictRoute(APIRoute):
         return strict
 
     async def _head(self, request: Request, handle: Handler) -> Response:
-        """The response to GET, of which nothing is made but the head: a stream does not begin."""
+        """The response to GET, of which only the headers are made: a stream does not begin."""
         route = effective_route(request.scope) or self
         if route.is_sse_stream:  # FastAPI starts its events before there is a response
             handle = _without_events(route, self)
@@ -65,7 +65,7 @@ class StrictRoute(APIRoute):
         return response
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        # Most routes are not meant, and a look at the path is half of FastAPI's own work: a twentieth of who-am-I
+        # Most routes are not meant, and a look at the path is half of FastAPI's own work: a twentieth of GET /users/me
         # behind a hundred routes. Under a router that was not flattened, for which FastAPI keeps notes in the
         # scope, the path here would be only a part of it.
         if not is_included_in_a_tree(scope) and not self.path_regex.match(route_path(scope)):

@@ -22,7 +22,7 @@ RETRY_SECONDS = 0.1  # how often who waits for a non-blocking descriptor looks w
 class QueuedHandler(logging.Handler):
     """Writes to ``fd`` from a thread that the first record of a process starts; ``dropped`` counts what was not written.
 
-    A process that was forked begins anew: what was queued before is its parent's to write.
+    A process that was forked begins again: what was queued before is its parent's to write.
     """
 
     def __init__(self, fd: int, size: int = QUEUE_SIZE) -> None:

@@ -64,7 +64,7 @@ def middleware_stack(
 def concurrency(
     settings: Settings, resources: Resources, exempt: frozenset[str]
 ) -> list[Middleware]:
-    """No layer at all without a limit. What it answers itself may be read by the same origins as anything else."""
+    """No layer at all without a limit. What it returns itself may be read by the same origins as anything else."""
     if not settings.max_concurrent_requests:
         return []
     refuse: ASGIApp = reject_overloaded

@@ -2,7 +2,7 @@
 
 from app.core.runtime.loop_load import LoopLoad
 
-LEAST = 32  # never fewer: a small crowd may wait for a slow machine
+LEAST = 32  # never fewer: a small burst may wait for a slow machine
 TARGET_SECONDS = 0.5  # for a request, where the processor is what it waits for
 INCREASE = 1.1
 

@@ -19,7 +19,7 @@ CLOSE_CODES = {500: INTERNAL_ERROR, 503: TRY_AGAIN_LATER}
 
 
 class ErrorBoundaryMiddleware:
-    """The one broad ``except``. An answer that has begun cannot be replaced, so then it re-raises.
+    """The one broad ``except``. A response that has begun cannot be replaced, so then it re-raises.
 
     A WebSocket is refused with the envelope before it is accepted, and closed with a code afterwards.
     """
@@ -46,8 +46,8 @@ class ErrorBoundaryMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         except ClientDisconnect:
-            return  # nobody is left to answer; the log line says 499
-        except Exception as exc:  # the boundary: nothing may escape without an answer
+            return  # the client has gone; the log line says 499
+        except Exception as exc:  # the boundary: nothing may escape without a response
             if started:
                 raise
             await respond(exc)(scope, receive, send)
@@ -70,7 +70,7 @@ class ErrorBoundaryMiddleware:
             await self.app(scope, receive, send_and_note)
         except WebSocketDisconnect:
             return  # the client has gone, which ends an endpoint as well as anything
-        except Exception as exc:  # noqa: BLE001  the boundary: nothing may escape without an answer
+        except Exception as exc:  # noqa: BLE001  the boundary: nothing may escape unrendered
             response = respond(exc)
             if not last and can_respond:
                 await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Refuse a request by its head alone: before routing, before the body, before anything costs."""
+"""Reject a request by its request line and headers alone: before routing, before the body, before anything costs."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -18,7 +18,7 @@ CLOSE = {"Connection": "close"}  # where this request ends is in doubt
 
 
 class RequestGuardMiddleware:
-    """Bound the head, refuse what two servers could read differently, accept only known hosts.
+    """Bound the headers, reject what two servers could read differently, accept only known hosts.
 
     An empty ``allowed_hosts`` accepts every name; ``*.example.com`` accepts its subdomains.
     """

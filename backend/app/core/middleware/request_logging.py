@@ -89,7 +89,7 @@ class RequestLoggingMiddleware:
             elif message["type"] == "websocket.http.response.start":
                 exchange.status = message["status"]
             elif message["type"] == "websocket.close" and not exchange.status:
-                # The ASGI specification's answer to the handshake.
+                # The ASGI specification's response to the handshake.
                 exchange.status = HTTPStatus.FORBIDDEN
             elif message["type"] == "websocket.close":
                 exchange.close_code = message.get("code", NORMAL_CLOSURE)

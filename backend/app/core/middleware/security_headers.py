@@ -1,4 +1,4 @@
-"""Headers that make a browser distrust what it is given, on every answer, errors included."""
+"""Headers that make a browser distrust what it is given, on every response, errors included."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,7 +12,7 @@ DEFAULTS: tuple[Header, ...] = (
         b"content-security-policy",
         b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
-    # An answer may be private unless its endpoint says otherwise (RFC 9111, section 5.2.2.5).
+    # A response may be private unless its endpoint says otherwise (RFC 9111, section 5.2.2.5).
     (b"cache-control", b"no-store"),
 )
 

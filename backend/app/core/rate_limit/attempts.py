@@ -1,4 +1,4 @@
-"""Attempts at a secret are counted before they are made, so that a crowd of them gets no further than a queue."""
+"""Login attempts are counted before the password check, so that concurrent guesses cannot exceed the limit."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -9,33 +9,33 @@ from app.core.rate_limit.redis import Admission, SlidingWindow, seconds
 from app.core.redis.fail_open import fail_open
 from app.core.redis.gateway import RedisGateway, RedisPoolExhausted
 
-# A subject alone, and a source alone, are limited loosely. Else anybody could lock out a subject from
-# anywhere, and one source that many people share would be full after a few slips.
+# An account alone, and a client alone, have a higher limit. Otherwise anybody could lock out an account from
+# anywhere, and one client address that many people share would be full after a few slips.
 AGGREGATE_FACTOR = 10
 
 
 class AttemptLimiter(Protocol):
-    def attempt(self, subject: str, source: str) -> AbstractAsyncContextManager[None]:
-        """Around one attempt of ``source`` at ``subject``.
+    def attempt(self, account: str, client: str) -> AbstractAsyncContextManager[None]:
+        """Around one attempt of ``client`` at ``account``.
 
         It has failed if the block raises ``Unauthorized``, or is cancelled. Another error says that no attempt was
         made; no error, that it succeeded. Raises ``RateLimited`` before the block where too many have failed,
-        ``ServiceUnavailable`` where there is no telling for the crowd.
+        ``ServiceUnavailable`` where concurrent requests leave no connection to Redis.
         """
 
 
 class NullAttemptLimiter:
     """Limits nobody."""
 
-    def attempt(self, subject: str, source: str) -> AbstractAsyncContextManager[None]:
+    def attempt(self, account: str, client: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
 
 class RedisAttemptLimiter:
-    """At most ``limit`` failures of a source at a subject in any interval of ``window_seconds``.
+    """At most ``limit`` failures of a client at an account in any interval of ``window_seconds``.
 
-    A success forgets those, and nothing else: who knows one secret gains no attempt at another. Without Redis
-    nobody is limited; but a crowd that leaves no way to Redis is refused, because those who guess can send one.
+    A success clears those, and nothing else: knowing one password gains no attempt at another. Without Redis
+    nobody is limited; but a burst that exhausts the connections to Redis is rejected, because an attacker can send one.
     """
 
     def __init__(
@@ -46,14 +46,16 @@ class RedisAttemptLimiter:
         self._window = SlidingWindow(gateway, window_seconds)
 
     @asynccontextmanager
-    async def attempt(self, subject: str, source: str) -> AsyncIterator[None]:
-        pair = self._name(self._limit, "pair", subject, source)
-        loose_limit = self._limit * AGGREGATE_FACTOR
-        loose = [
-            self._name(loose_limit, "subject", subject),
-            self._name(loose_limit, "source", source),
+    async def attempt(self, account: str, client: str) -> AsyncIterator[None]:
+        both = self._name(self._limit, "pair", account, client)
+        aggregate_limit = self._limit * AGGREGATE_FACTOR
+        aggregates = [
+            self._name(aggregate_limit, "subject", account),
+            self._name(aggregate_limit, "source", client),
         ]
-        reserved = await self._reserve({pair: self._limit} | dict.fromkeys(loose, loose_limit))
+        reserved = await self._reserve(
+            {both: self._limit} | dict.fromkeys(aggregates, aggregate_limit)
+        )
         if reserved is None:
             yield
             return
@@ -64,10 +66,10 @@ class RedisAttemptLimiter:
         except Unauthorized:
             raise  # stays counted
         except Exception:
-            await self._give_back([pair, *loose], reserved)
+            await self._release([both, *aggregates], reserved)
             raise
-        await self._give_back(loose, reserved)
-        await self._forget(pair)
+        await self._release(aggregates, reserved)
+        await self._reset(both)
 
     def _name(self, limit: int, *counted: str) -> str:
         # repr: no two lists of texts read the same, whatever the texts are.
@@ -80,11 +82,11 @@ class RedisAttemptLimiter:
         except RedisPoolExhausted as exc:
             raise ServiceUnavailable("The server is busy") from exc
 
-    # What cannot be given back is forgotten with the window.
+    # What cannot be released expires with the window.
     @fail_open
-    async def _give_back(self, names: list[str], reserved: Admission) -> None:
-        await self._window.give_back(names, reserved)
+    async def _release(self, names: list[str], reserved: Admission) -> None:
+        await self._window.release(names, reserved)
 
     @fail_open
-    async def _forget(self, name: str) -> None:
-        await self._window.forget(name)
+    async def _reset(self, name: str) -> None:
+        await self._window.reset(name)

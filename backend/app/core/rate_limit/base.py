@@ -1,4 +1,4 @@
-"""A rate limiter answers one question about a key. Without Redis it has no opinion; switched off, there is none."""
+"""A rate limiter decides about one request of a key. Without Redis it has no opinion; switched off, there is none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 class Decision:
     """Times are whole seconds from now.
 
-    After ``reset`` at the latest the first of the counted requests is forgotten and ``remaining`` grows.
+    After ``reset`` at the latest the first of the counted requests expires and ``remaining`` grows.
     ``retry_after`` is 0 when allowed, else the same moment: another request will then be admitted.
     """
 

@@ -31,7 +31,7 @@ class RateLimitScope:
 class RateLimitMiddleware:
     """One hit for each request in the scope, whatever becomes of it.
 
-    Stands outside the error boundary, so that every answer from below carries the headers.
+    Stands outside the error boundary, so that every response from below carries the headers.
     """
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter, limited: RateLimitScope) -> None:

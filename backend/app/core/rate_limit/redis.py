@@ -12,18 +12,18 @@ from app.core.redis.fail_open import fail_open
 from app.core.redis.gateway import RedisGateway
 
 PREFIX = "rate_limit:v1"
-SLICES = 20
+BUCKETS = 20
 
 # Counts one more under every key, or under none where one of them has reached its limit.
-# What was admitted is counted in slices of a twentieth of the window. A slice is forgotten when its last request
+# What was admitted is counted in buckets of a twentieth of the window. A bucket expires when its last request
 # is a whole window old, so no interval of that length ever holds more than the limit, and a key never holds more
 # than 22 small fields. What is refused is not counted: who waits as long as told will pass.
 # The clock is Redis's own, so the processes need not agree on one.
 ADMIT = """
-local window, slices = tonumber(ARGV[1]), tonumber(ARGV[2])
+local window, buckets = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local newest = string.format('%d', math.floor(now * slices / window))
+local newest = string.format('%d', math.floor(now * buckets / window))
 
 local counts, remaining, reset, wait = {}, math.huge, 0, 0
 for i, key in ipairs(KEYS) do
@@ -58,8 +58,8 @@ end
 return {1, remaining - 1, reset, newest}
 """
 
-# Takes back one from the slice that has counted it. Where the slice is gone, so is what was counted.
-GIVE_BACK = """
+# Releases one from the bucket that has counted it. Where the bucket is gone, so is what was counted.
+RELEASE = """
 for _, key in ipairs(KEYS) do
   local count, last = string.match(redis.call('HGET', key, ARGV[1]) or '', '^(%d+):(%d+)$')
   if count == '1' then
@@ -73,12 +73,12 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether one more was counted, and in which slice. ``wait`` is ``Decision.reset`` in milliseconds."""
+    """Whether one more was counted, and in which bucket. ``wait`` is ``Decision.reset`` in milliseconds."""
 
     allowed: bool
     remaining: int
     wait: int
-    slice: bytes
+    bucket: bytes
 
 
 class SlidingWindow:
@@ -88,7 +88,7 @@ class SlidingWindow:
         self._gateway = gateway
         self._seconds = window_seconds
         self._admit = gateway.client.register_script(ADMIT)
-        self._give_back = gateway.client.register_script(GIVE_BACK)
+        self._release = gateway.client.register_script(RELEASE)
 
     def name(self, limit: int, key: str, together: str = "") -> str:
         """Where ``key`` is counted. Other numbers are another count: a lowered limit starts with none.
@@ -102,23 +102,23 @@ class SlidingWindow:
 
     async def admit(self, limits: Mapping[str, int]) -> Admission:
         """Count one more under every name, if none of them has reached its limit."""
-        arguments = (self._seconds * 1000, SLICES, *limits.values())
+        arguments = (self._seconds * 1000, BUCKETS, *limits.values())
 
         async def run(client: Redis) -> Admission:
             return read(await self._admit(keys=list(limits), args=arguments, client=client))
 
         return await self._gateway.run(run)
 
-    async def give_back(self, names: Sequence[str], admission: Admission) -> None:
+    async def release(self, names: Sequence[str], admission: Admission) -> None:
         """Under ``names``, ``admission`` has never been counted."""
 
         async def run(client: Redis) -> None:
-            await self._give_back(keys=names, args=(admission.slice,), client=client)
+            await self._release(keys=names, args=(admission.bucket,), client=client)
 
         await self._gateway.run(run)
 
-    async def forget(self, name: str) -> None:
-        """Start the count of ``name`` anew."""
+    async def reset(self, name: str) -> None:
+        """Start the count of ``name`` again."""
 
         async def run(client: Redis) -> None:
             await client.delete(name)
@@ -127,11 +127,11 @@ class SlidingWindow:
 
 
 def read(response: object) -> Admission:
-    """What the script says. Raises ``InvalidResponse`` where something else has answered."""
+    """What the script says. Raises ``InvalidResponse`` where the reply is another one."""
     match response:
         case [0 | 1 as allowed, int(remaining), int(wait), bytes(number)]:
             return Admission(bool(allowed), remaining, wait, number)
-    raise InvalidResponse("not an answer of the script")
+    raise InvalidResponse("not a reply of the script")
 
 
 class RedisRateLimiter:

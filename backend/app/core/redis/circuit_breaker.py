@@ -1,4 +1,4 @@
-"""Stops asking a dependency that does not answer, and finds out now and then whether it is back."""
+"""Stops asking a dependency that does not respond, and finds out now and then whether it is back."""
 
 import logging
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from app.core.telemetry.base import Telemetry
 logger = logging.getLogger(__name__)
 
 OPEN_AFTER = 5
-PROBE_SECONDS = 5.0
-# A silence costs its caller the whole budget, a refusal next to nothing: two silences are enough.
-SILENCE_WEIGHT = 3
+TRIAL_SECONDS = 5.0
+# A timeout costs the whole deadline, a refused connection next to nothing: two timeouts are enough.
+TIMEOUT_WEIGHT = 3
 
 
 class State(StrEnum):
@@ -34,15 +34,15 @@ class CircuitBreaker:
         self.telemetry = telemetry
         self.clock = clock
         self._failures = 0
-        self._next_probe = 0.0
+        self._next_trial = 0.0
 
     def allows(self) -> bool:
-        """Whether to ask. While open, the one ``True`` of an interval is the probe."""
+        """Whether to ask. While open, the one ``True`` of an interval is the trial call."""
         if self.state is State.CLOSED:
             return True
-        if self.clock() < self._next_probe:
+        if self.clock() < self._next_trial:
             return False
-        self._next_probe = self.clock() + PROBE_SECONDS
+        self._next_trial = self.clock() + TRIAL_SECONDS
         return True
 
     def succeeded(self) -> None:
@@ -51,9 +51,9 @@ class CircuitBreaker:
             self._become(State.CLOSED, "")
 
     def failed(self, exc: Exception) -> None:
-        self._failures += SILENCE_WEIGHT if isinstance(exc, TimeoutError) else 1
+        self._failures += TIMEOUT_WEIGHT if isinstance(exc, TimeoutError) else 1
         if self.state is State.CLOSED and self._failures >= OPEN_AFTER:
-            self._next_probe = self.clock() + PROBE_SECONDS
+            self._next_trial = self.clock() + TRIAL_SECONDS
             self._become(State.OPEN, type(exc).__name__)
 
     def _become(self, state: State, cause: str) -> None:

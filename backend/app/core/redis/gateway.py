@@ -1,4 +1,4 @@
-"""The one way to Redis. It is never trusted: not to answer, not in time, not sensibly."""
+"""The one way to Redis. It is never trusted to respond, in time or sensibly."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,10 +19,12 @@ from app.core.redis.pool import KEEPALIVE, TrustedPool
 
 T = TypeVar("T")
 
-BUDGET_SECONDS = 0.1  # for a command, connecting included
-WAIT_SECONDS = 0.15  # for a free connection: longer, so that a silent Redis is noticed first
+DEADLINE_SECONDS = 0.1  # for a command, connecting included
+WAIT_SECONDS = (
+    0.15  # for a free connection: longer, so that a Redis that does not respond is noticed first
+)
 STEP_SECONDS = 0.005
-BACKSTOP_SECONDS = 1.0  # the client's own limits; the budget comes first
+BACKSTOP_SECONDS = 1.0  # the client's own limits; the deadline comes first
 POOL_SIZE = 32
 
 # What a broken, hanging, full or confused server is known to make the client raise. Anything else is told with its traceback.
@@ -30,15 +32,15 @@ EXPECTED = (RedisError, OSError, EOFError, TimeoutError)
 
 
 class RedisUnavailable(Exception):
-    """Redis gave no usable answer, or is not asked for the moment. Serve as if it were not there."""
+    """Redis gave no usable reply, or is not asked for the moment. Serve as if it were not there."""
 
 
 class RedisPoolExhausted(RedisUnavailable):
-    """It was not asked, because our own requests leave no connection free. A crowd can bring this about at will."""
+    """It was not asked, because our own requests leave no connection free. A burst of requests can cause this at will."""
 
 
 class RedisGateway:
-    """Runs commands within a budget, behind a circuit breaker. Connects when it is first used."""
+    """Runs commands within a deadline, behind a circuit breaker. Connects when it is first used."""
 
     def __init__(self, client: Redis, breaker: CircuitBreaker) -> None:
         self.client = client
@@ -50,7 +52,7 @@ class RedisGateway:
         """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure of Redis.
 
         What ``command`` gets wrong by itself, such as an argument of a wrong type, is raised as it is: our own mistake
-        is no outage. A command that is cancelled takes its connection with it, so its answer meets no other request.
+        is no outage. A command that is cancelled takes its connection with it, so its reply meets no other request.
         Log, telemetry and readiness name it after the method that it is written in.
         """
         try:
@@ -64,20 +66,20 @@ class RedisGateway:
             self._connections.release()
 
     async def ping(self) -> None:
-        """Raise ``RedisUnavailable`` unless a PING is answered within the budget.
+        """Raise ``RedisUnavailable`` unless a PING succeeds within the deadline.
 
-        It closes an open breaker like any command, but forgives no failure of another one: a Redis that answers PING
+        It closes an open breaker like any command, but forgives no failure of another one: a Redis that replies to PING
         and refuses scripts is not well.
         """
         await self.run(ping)
 
     async def _wait_for_connection(self) -> None:
-        """Our own crowd is no failure of Redis, so it does not open the breaker."""
+        """Our own burst is no failure of Redis, so it does not open the breaker."""
         if not self._connections.locked():
             await self._connections.acquire()  # at once
             return
         try:
-            async with budget(WAIT_SECONDS):
+            async with deadline(WAIT_SECONDS):
                 await self._connections.acquire()
         except TimeoutError as exc:
             raise RedisPoolExhausted from exc
@@ -89,12 +91,12 @@ class RedisGateway:
         try:
             if isinstance(self.client.connection_pool, TrustedPool):
                 await self.client.connection_pool.prepare()
-            async with budget(BUDGET_SECONDS):
+            async with deadline(DEADLINE_SECONDS):
                 result = await command(self.client)
         except DataError:
             raise  # refused by the client before anything was sent: our own mistake
         except ResponseError as exc:
-            self._answered(began, command)
+            self._replied(began, command)
             self.failures.failed(operation_of(command), exc)
             raise RedisUnavailable from exc
         except Exception as exc:
@@ -103,20 +105,20 @@ class RedisGateway:
                 raise
             self._failed(operation_of(command), exc, unexpected=unexpected)
             raise RedisUnavailable from exc
-        self._answered(began, command)
+        self._replied(began, command)
         if self.failures.recent:
             self.failures.succeeded(operation_of(command))
         return result
 
-    def _answered(self, began: State, command: object) -> None:
+    def _replied(self, began: State, command: object) -> None:
         """Redis is there, if this was asked in the present state of the breaker; an error reply says so as well."""
         is_trial = began is State.OPEN
         if self.breaker.state is began and (is_trial or command is not ping):
             self.breaker.succeeded()
 
     def _failed(self, operation: str, exc: Exception, *, unexpected: bool) -> None:
-        silent = isinstance(exc, RedisTimeoutError)
-        self.breaker.failed(TimeoutError() if silent else exc)
+        timed_out = isinstance(exc, RedisTimeoutError)
+        self.breaker.failed(TimeoutError() if timed_out else exc)
         self.failures.failed(operation, exc, unexpected=unexpected)
         if isinstance(self.client.connection_pool, TrustedPool):
             self.client.connection_pool.distrust()
@@ -138,16 +140,16 @@ def operation_of(command: object) -> str:
 
 
 def came_through_client(exc: Exception) -> bool:
-    """Whether redis-py was at work when this was raised. If not, the code that called it is to blame."""
+    """Whether redis-py was running when this was raised. If not, the code that called it is to blame."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
     return any(module.partition(".")[0] == "redis" for module in modules)
 
 
-class budget:  # noqa: N801  reads as the function that asyncio.timeout is
+class deadline:  # noqa: N801  reads as the function that asyncio.timeout is
     """``asyncio.timeout``, less the time in which this process was too busy to look.
 
-    Taken in small steps, of which a stalled event loop spends one, however long it stalls. Else a burst of
-    requests would look like a silent Redis, and would switch off the rate limit that is there for bursts.
+    Taken in small steps, of which a stalled event loop spends one, however long it stalls. Otherwise a burst of
+    requests would look like a Redis that does not respond, and would switch off the rate limit that is there for bursts.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ from redis.asyncio.connection import AbstractConnection, RedisSSLContext
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-# A quiet connection is probed after 30 s and given up 15 s later, so a firewall neither forgets it nor hides its end.
+# A quiet connection is checked after 30 s and given up 15 s later, so a firewall neither drops it nor hides its end.
 # macOS has another name for the first option; a platform without one of them keeps its own figure.
 KEEPALIVE = {
     getattr(socket, name): value
@@ -27,7 +27,7 @@ KEEPALIVE = {
 
 
 class TrustedPool(ConnectionPool):
-    """After ``distrust`` no connection that was open then is used again; each is opened anew when it is next needed."""
+    """After ``distrust`` no connection that was open then is used again; each is opened again when it is next needed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

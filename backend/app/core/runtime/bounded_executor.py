@@ -59,6 +59,6 @@ class BoundedExecutor:
             raise Overloaded
 
     def close(self) -> None:
-        """Forget what waits and let what runs end. An application that starts again gets new threads on first use."""
+        """Drop what waits and let what runs end. An application that starts again gets new threads on first use."""
         closed, self._threads = self._threads, self._new_threads()
         closed.shutdown(wait=False, cancel_futures=True)

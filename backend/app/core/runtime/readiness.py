@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 State = Literal["ok", "error"]
 Checks = dict[str, State]
 
-# Together less than the two seconds after which a silent database must show.
+# Together less than the two seconds after which a database that does not respond must show.
 CHECK_SECONDS = 0.75
 FRESH_SECONDS = 1.0
 
@@ -43,7 +43,7 @@ class SharedChecks:
 async def check_dependencies(db: AsyncSession, redis: RedisGateway | None) -> Checks:
     """The state of the database, and of Redis where it is configured, side by side.
 
-    A check that raises, whatever it raises, has failed: readiness has no other answers than its own.
+    A check that raises, whatever it raises, has failed: readiness has no other results than its own.
     """
     pending = {"db": check_database(db)}
     if redis is not None:
@@ -60,7 +60,7 @@ def state_of(name: str, result: State | BaseException) -> State:
 
 
 async def check_database(db: AsyncSession) -> State:
-    """Whether a statement is answered in time."""
+    """Whether a statement succeeds in time."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await db.execute(text("SELECT 1"))
@@ -74,7 +74,7 @@ async def check_database(db: AsyncSession) -> State:
 
 
 async def check_redis(redis: RedisGateway) -> State:
-    """Whether a PING is answered within the budget, and what else was asked lately did not fail."""
+    """Whether a PING succeeds within the deadline, and what else was asked lately did not fail."""
     try:
         await redis.ping()
     except RedisUnavailable:

@@ -41,7 +41,7 @@ class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, Aut
         if not self.is_production:
             return []
         unwise = {
-            "DATABASE_URL is not set: only the probes will answer": self.database_url is None,
+            "DATABASE_URL is not set: only the probes will work": self.database_url is None,
             "ALLOWED_HOSTS is empty: every Host header is accepted": not self.allowed_hosts,
             "JWT_AUDIENCE is not set: tokens are not bound to this service": not self.jwt_audience,
             "JWT_ISSUER is not set: tokens are not bound to their issuer": not self.jwt_issuer,

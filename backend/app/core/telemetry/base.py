@@ -1,6 +1,6 @@
-"""What the application tells about itself, and the two answers to it: nothing, or a log line.
+"""What the application tells about itself, and its two implementations: nothing, or a log line.
 
-The seam for real observability: another class with these methods, chosen in core/resources.py.
+The extension point for real observability: another class with these methods, chosen in core/resources.py.
 """
 
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Telemetry as log records: enough to see that the seam works, and to count with any log store."""
+"""Telemetry as log records: enough to see that the extension point works, and to count with any log store."""
 
 import logging
 from random import random

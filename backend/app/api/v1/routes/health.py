@@ -24,7 +24,7 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
 
 @router.get("/live", responses=errors())
 async def live() -> Health:
-    """Always 200 while the process can answer. No I/O."""
+    """Always 200 while the process runs. No I/O."""
     return Health()
 
 
@@ -37,7 +37,7 @@ async def ready(  # noqa: PLR0917  FastAPI calls it by name
     drain: DrainState,
     shared: ReadinessChecks,
 ) -> Readiness:
-    """200 when the database answers and the process is not leaving, else 503.
+    """200 when the database responds and the process is not leaving, else 503.
 
     A configured Redis is reported; it decides only with READINESS_REQUIRES_REDIS.
     """

@@ -38,7 +38,7 @@ async def create_user(
 
 @router.get("/me", responses=errors(401, 429, 503))
 async def read_me(caller: CurrentUser) -> UserPublic:
-    """The account that is calling."""
+    """The current user."""
     return UserPublic.model_validate(caller)
 
 

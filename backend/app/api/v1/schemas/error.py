@@ -13,7 +13,7 @@ class ErrorBody(BaseModel):
 
     code: str = Field(description="Stable, for programs.")
     message: str = Field(description="For people; may change.")
-    request_id: str = Field(description="The X-Request-ID of this answer.")
+    request_id: str = Field(description="The X-Request-ID of this response.")
     details: dict[str, Any] = Field(description="More about it, always an object.")
 
 
@@ -23,13 +23,13 @@ class ErrorEnvelope(BaseModel):
     error: ErrorBody
 
 
-# What every request can meet: a bad head, a body that nobody asked for, a failure of ours.
+# What every request can meet: bad headers, a body that nobody asked for, a failure of ours.
 ALWAYS = (400, 413, 414, 431, 500)
 WITH_BODY = (415, 422)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses=`` of an endpoint that can answer these statuses, and those that all can."""
+    """The ``responses=`` of an endpoint that can return these statuses, and those that all can."""
     return {
         status: {
             "model": ErrorEnvelope,

@@ -1,4 +1,4 @@
-"""What the probes answer."""
+"""What the probes return."""
 
 from typing import Literal
 

@@ -17,7 +17,7 @@ Email = Annotated[
     Field(min_length=3, max_length=EMAIL_MAX_LENGTH, json_schema_extra={"format": "email"}),
     AfterValidator(canonical_email),
 ]
-# Both in their longest spelling, three times; anybody may send it, and reading a megabyte keeps everybody else waiting.
+# Both in their longest encoding, three times; anybody may send it, and reading a megabyte keeps everybody else waiting.
 CREDENTIALS_MAX_BYTES = 8_192
 Password = Annotated[SafeStr, Field(max_length=PASSWORD_MAX_LENGTH, repr=False)]
 

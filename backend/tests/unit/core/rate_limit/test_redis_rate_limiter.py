@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.core.rate_limit.base import Decision
-from app.core.rate_limit.redis import SLICES, RedisRateLimiter
+from app.core.rate_limit.redis import BUCKETS, RedisRateLimiter
 from app.core.redis.circuit_breaker import CircuitBreaker
 from app.core.redis.gateway import RedisGateway, build_client
 from app.core.telemetry.base import NullTelemetry
@@ -80,7 +80,7 @@ class TestWindow:
             await clock.set(clock.now + 1_000)
             admitted += (await hit(limiter)).allowed
 
-        assert admitted >= 600 * SLICES / (SLICES + 1) - 1
+        assert admitted >= 600 * BUCKETS / (BUCKETS + 1) - 1
 
     async def test_everything_is_free_again_one_window_after_a_burst(
         self, gateway: RedisGateway, clock: Clock

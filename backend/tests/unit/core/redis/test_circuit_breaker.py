@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from app.core.redis.circuit_breaker import OPEN_AFTER, PROBE_SECONDS, CircuitBreaker, State
+from app.core.redis.circuit_breaker import OPEN_AFTER, TRIAL_SECONDS, CircuitBreaker, State
 from tests.fixtures.telemetry import RecordedTelemetry
 from tests.fixtures.timing import Clock
 
@@ -68,7 +68,7 @@ class TestOpen:
     ) -> None:
         fail(breaker, OPEN_AFTER)
 
-        clock.now += PROBE_SECONDS - 0.001
+        clock.now += TRIAL_SECONDS - 0.001
 
         assert not any(breaker.allows() for _ in range(1_000))
 
@@ -78,7 +78,7 @@ class TestOpen:
         fail(breaker, OPEN_AFTER)
 
         for _ in range(5):
-            clock.now += PROBE_SECONDS
+            clock.now += TRIAL_SECONDS
             assert [breaker.allows() for _ in range(1_000)] == [True] + [False] * 999
             breaker.failed(REFUSED)
 
@@ -86,10 +86,10 @@ class TestOpen:
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
-        clock.now += PROBE_SECONDS
+        clock.now += TRIAL_SECONDS
         assert breaker.allows()  # its caller has gone: neither success nor failure
 
-        clock.now += PROBE_SECONDS
+        clock.now += TRIAL_SECONDS
 
         assert breaker.allows()
 
@@ -97,7 +97,7 @@ class TestOpen:
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
-        clock.now += PROBE_SECONDS
+        clock.now += TRIAL_SECONDS
         assert breaker.allows()
 
         breaker.succeeded()
@@ -118,7 +118,7 @@ class TestWhatIsTold:
 
         fail(breaker, 1_000, SILENCE)
         for _ in range(10):
-            clock.now += PROBE_SECONDS
+            clock.now += TRIAL_SECONDS
             breaker.allows()
             breaker.failed(REFUSED)
         for _ in range(1_000):
