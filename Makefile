@@ -18,7 +18,7 @@ CODE = backend scripts
 
 export PYTHONPATH := backend
 
-.PHONY: help run test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom
+.PHONY: help run worker test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ down: ## Stop them
 
 logs: ## Follow their logs
 	docker compose logs --follow
+
+worker: ## Do background jobs in a process of its own (args="--only KIND")
+	@$(RUN) -m app.cli worker $(args)
 
 check: ## Check the configuration as production would
 	@$(RUN) -m app.cli check

@@ -17,6 +17,7 @@ from app.auth.dependencies import get_current_user, get_self_or_admin, require_r
 from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
+from app.cli_jobs import COMMANDS, failed
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, NotFound, ValidationFailed
@@ -26,12 +27,6 @@ from app.db.session import build_engine, build_session_factory
 from app.repositories.user import UserRepository
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-def failed(message: str) -> typer.Exit:
-    """One sentence on standard error and exit code 1: raise what this returns."""
-    typer.echo(message, err=True)
-    return typer.Exit(1)
 
 
 @cli.command()
@@ -171,6 +166,9 @@ def access(dependant: Dependant) -> str:
 def calls(dependant: Dependant) -> list[object]:
     return [dependant.call, *(call for sub in dependant.dependencies for call in calls(sub))]
 
+
+for command in COMMANDS:
+    cli.command()(command)
 
 if __name__ == "__main__":
     cli()

@@ -17,6 +17,7 @@ from app.core.config import LOCAL_JWT_SECRET, Settings
 from quality.benchmarks.ablation import USER_CACHE, measure_ablation
 from quality.benchmarks.against import measure_against
 from quality.benchmarks.compare import Scenario, compare
+from quality.benchmarks.jobs import measure_jobs
 from quality.benchmarks.load import Request
 from quality.benchmarks.process import measure_flood, measure_memory, measure_start
 from quality.benchmarks.scale import measure_scale
@@ -72,6 +73,9 @@ def limit_variables(database_url: str) -> dict[str, str]:
 
 async def bench(folder: Path, options: argparse.Namespace) -> int:
     report = Report()
+    if options.only == "jobs":
+        await measure_jobs(report, folder)
+        return report.exit_code()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(throwaway_database("bench"))
         [account] = await create_accounts(url, "bench@example.com", rounds=12)
@@ -113,6 +117,7 @@ async def measure_rest(report: Report, folder: Path) -> None:
         await measure_memory(report, folder, environment, account)
         await measure_flood(report, folder, environment, account)
     await measure_scale(report, folder, template_variables)
+    await measure_jobs(report, folder)
 
 
 def main() -> int:

@@ -17,6 +17,9 @@ import uvloop
 
 from quality.resilience import (
     isolation,
+    job_broker,
+    job_hosts,
+    jobs,
     leaks,
     limits,
     log_sink,
@@ -56,6 +59,9 @@ SECTIONS: dict[str, Section] = {
     "limits": limits.measure,
     "log_sink": log_sink.measure,
     "migrations": migrations.measure,
+    "jobs": jobs.measure,
+    "job_hosts": job_hosts.measure,
+    "job_broker": job_broker.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
 ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}

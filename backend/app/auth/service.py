@@ -6,6 +6,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.emails import canonical_email
+from app.auth.mail_jobs import WELCOME, Welcome
 from app.auth.password import hash_password, needs_rehash, verify_password
 from app.auth.policy import check_new_password
 from app.auth.throttle import Throttle
@@ -13,6 +14,7 @@ from app.core.config import Settings
 from app.core.errors import Unauthorized
 from app.core.runtime.bounded_executor import BoundedExecutor
 from app.db.cache_invalidation import mark_dirty
+from app.jobs.queue import enqueue
 from app.models.user import User
 from app.repositories.user import UserRepository
 
@@ -29,7 +31,9 @@ async def register_user(
     """
     check_new_password(password, email, settings)
     hashed = await executor.run(hash_password, password, rounds=settings.password_hash_rounds)
-    return await UserRepository(db).create(email, hashed)
+    user = await UserRepository(db).create(email, hashed)
+    await enqueue(db, WELCOME, Welcome(user_id=user.id))
+    return user
 
 
 async def authenticate(

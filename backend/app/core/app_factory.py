@@ -20,6 +20,7 @@ from app.core.rate_limit.middleware import RateLimitScope
 from app.core.resources import attach_resources, build_resources, lifespan
 from app.core.settings.production import log_production_warnings
 from app.db.session import attach_database
+from app.job_registry import build_worker
 
 # Served whatever happens to other requests: neither limited nor rejected.
 PROBES = frozenset(
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     attach_resources(app, resources)
     attach_database(app, settings, resources.cache.delete)
+    app.state.worker = build_worker(settings, resources, app.state.session_factory)
     register_exception_handlers(app)
     register_vanished_handler(app)
     app.include_router(v1_router)

@@ -12,12 +12,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.cache.settings import CacheSettings
 from app.core.http.settings import HttpSettings
 from app.core.log.settings import LogSettings
+from app.core.mail.settings import MailSettings
 from app.core.rate_limit.settings import LoginThrottleSettings, RateLimitSettings
 from app.core.redis.settings import RedisSettings
 from app.core.runtime.settings import RuntimeSettings
 from app.core.settings import problems
 from app.core.settings.auth import AuthSettings
 from app.core.settings.database import DatabaseSettings
+from app.core.settings.jobs import JobSettings
 from app.core.settings.production import NOT_PRODUCTION, ProductionRules
 from app.core.settings.types import unquoted
 from app.core.settings.urls import from_root, without_secrets
@@ -36,13 +38,20 @@ class ConfigurationError(SystemExit):
 def defaults_in(app_env: object) -> dict[str, object]:
     """What has another default where APP_ENV is another one."""
     if app_env not in NOT_PRODUCTION:
-        return {"docs_enabled": False, "drain_seconds": DRAIN_SECONDS}
-    database = {"database_url": LOCAL_DATABASE} if app_env == "local" else {}
+        return {
+            "docs_enabled": False,
+            "drain_seconds": DRAIN_SECONDS,
+            "worker_in_process": True,
+            "mail_mode": "off",
+        }
+    is_local = app_env == "local"
     return {
         "docs_enabled": True,
         "drain_seconds": 0,
         "jwt_secret_key": LOCAL_JWT_SECRET,
-        **database,
+        "worker_in_process": is_local,
+        "mail_mode": "console" if is_local else "memory",
+        **({"database_url": LOCAL_DATABASE} if is_local else {}),
     }
 
 
@@ -57,6 +66,8 @@ class Settings(
     LoginThrottleSettings,
     CacheSettings,
     TelemetrySettings,
+    JobSettings,
+    MailSettings,
     AuthSettings,
     BaseSettings,
 ):
@@ -111,7 +122,7 @@ class Settings(
     def model_dump_safe(self) -> dict[str, Any]:
         """The settings as JSON types, every secret redacted, those inside URLs too."""
         safe = self.model_dump(mode="json")
-        for name in ("database_url", "redis_url"):
+        for name in ("database_url", "redis_url", "smtp_url"):
             secret: SecretStr | None = getattr(self, name)
             safe[name] = without_secrets(secret.get_secret_value()) if secret else None
         return safe

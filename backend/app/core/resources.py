@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from pkgutil import resolve_name
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
@@ -17,6 +18,9 @@ from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
 from app.core.config import Settings
 from app.core.http.exchange import Exchange
+from app.core.mail.base import Mailer, NullMailer
+from app.core.mail.console import ConsoleMailer
+from app.core.mail.memory import MemoryMailer
 from app.core.rate_limit.attempts import AttemptLimiter, NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.base import RateLimiter
 from app.core.rate_limit.redis import RedisRateLimiter
@@ -29,6 +33,8 @@ from app.core.runtime.shutdown import Drain
 from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.core.telemetry.log import LogTelemetry
 from app.core.telemetry.requests import count_exchange
+
+WORKER_CLOSE_SECONDS = 5  # for jobs in flight, where the process that ends is one of the API
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Resources:
     rate_limiter: RateLimiter | None
     login_attempts: AttemptLimiter
     password_executor: BoundedExecutor
+    mailer: Mailer
 
 
 def build_resources(settings: Settings) -> Resources:
@@ -73,6 +80,7 @@ def build_resources(settings: Settings) -> Resources:
             workers=settings.password_hash_workers
             or threads_beside_the_loop(settings.web_concurrency),
         ),
+        mailer=build_mailer(settings),
     )
 
 
@@ -116,6 +124,18 @@ def build_login_attempts(settings: Settings, redis: RedisGateway | None) -> Atte
     return NullAttemptLimiter()
 
 
+def build_mailer(settings: Settings) -> Mailer:
+    """Where mail goes. Its client is imported only where it is on."""
+    if settings.mail_mode == "smtp":
+        assert settings.smtp_url is not None  # noqa: S101  the settings have looked
+        smtp = resolve_name("app.core.mail.smtp:SmtpMailer")
+        mailer: Mailer = smtp(settings.smtp_url.get_secret_value(), settings.mail_from)
+        return mailer
+    if settings.mail_mode == "console":
+        return ConsoleMailer()
+    return MemoryMailer() if settings.mail_mode == "memory" else NullMailer()
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Listen for SIGTERM while serving; afterwards close what was opened, in reverse order.
@@ -129,6 +149,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             stack.push_async_callback(app.state.engine.dispose)
         if app.state.redis is not None:
             stack.push_async_callback(app.state.redis.aclose)
+        app.state.worker.start()
+        stack.push_async_callback(app.state.worker.aclose, WORKER_CLOSE_SECONDS)
         stack.enter_context(app.state.drain.on_sigterm())
         yield
 

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from app.core.http.settings import HttpSettings
+from app.core.mail.settings import MailSettings
 from app.core.rate_limit.settings import LoginThrottleSettings
 from app.core.settings.auth import AuthSettings
 from app.core.settings.database import DatabaseSettings
@@ -19,14 +20,18 @@ COUNTS_AS_PRODUCTION = (
 logger = logging.getLogger(__name__)
 
 
-class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, AuthSettings):
+class ProductionRules(
+    HttpSettings, DatabaseSettings, LoginThrottleSettings, MailSettings, AuthSettings
+):
     app_env: str = Field(
         "local", description="Where it runs. Anything but local and test counts as production."
     )
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:
-        if self.is_production and (found := list(self.problems_in_production())):
+        if self.is_production and (
+            found := [*self.problems_in_production(), *self.mail_problems()]
+        ):
             hint = "" if self.app_env in PRODUCTION_NAMES else f" ({COUNTS_AS_PRODUCTION})"
             raise ValueError("; ".join(found) + hint)
         return self
@@ -46,6 +51,7 @@ class ProductionRules(HttpSettings, DatabaseSettings, LoginThrottleSettings, Aut
             "JWT_AUDIENCE is not set: tokens are not bound to this service": not self.jwt_audience,
             "JWT_ISSUER is not set: tokens are not bound to their issuer": not self.jwt_issuer,
             "LOGIN_THROTTLE_ENABLED is off: guesses are not limited": not self.login_throttle_enabled,
+            "MAIL_MODE is off: no mail is sent": self.mail_mode == "off",
             "DOCS_ENABLED is on: the documentation is public": bool(self.docs_enabled),
             "CORS_ALLOWED_ORIGINS contains *: any website may call": "*"
             in self.cors_allowed_origins,

@@ -345,6 +345,9 @@ class TestProduction:
             "database_url": "postgresql://app@db/app",
             "login_throttle_enabled": True,
             "redis_url": "redis://redis",
+            "mail_mode": "smtp",
+            "smtp_url": "smtps://mail",
+            "mail_from": "api@example.com",
         }
 
         assert Settings.model_validate(PRODUCTION | named).warnings() == []

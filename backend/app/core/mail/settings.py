@@ -1,0 +1,58 @@
+"""Settings of mail."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
+
+from app.core.settings.types import any_case
+
+SCHEMES = ("smtps", "smtp", "smtp+plain")
+
+MailMode = Literal["off", "console", "memory", "smtp"]
+
+
+def usable_smtp_url(value: SecretStr) -> SecretStr:
+    """Raises ``ValueError`` for what is no ``smtps://``, ``smtp://`` or ``smtp+plain://`` with a host."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        usable = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:  # its text quotes the URL
+        usable = False
+    if not usable:
+        raise ValueError(f"must be {'://, '.join(SCHEMES)}:// and a host")
+    return value
+
+
+class MailSettings(BaseModel):
+    """Where mail goes."""
+
+    mail_mode: Annotated[MailMode, any_case("off", "console", "memory", "smtp")] = Field(
+        "off", description="off, console, memory or smtp. Unset: console in local, memory in test."
+    )
+    smtp_url: Annotated[SecretStr, AfterValidator(usable_smtp_url)] | None = Field(
+        None, description="smtps://user:password@host, or smtp:// with STARTTLS. For smtp."
+    )
+    mail_from: str | None = Field(None, max_length=254, description="Address of the sender.")
+
+    @model_validator(mode="after")
+    def _smtp_has_what_it_needs(self) -> Self:
+        if self.mail_mode == "smtp":
+            for name in ("smtp_url", "mail_from"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"MAIL_MODE=smtp needs {name.upper()}")
+        return self
+
+    def mail_problems(self) -> list[str]:
+        """What production refuses."""
+        plain = self.smtp_url is not None and self.smtp_url.get_secret_value().startswith(
+            "smtp+plain"
+        )
+        return [
+            *(
+                ["MAIL_MODE=console writes links that sign in"]
+                if self.mail_mode == "console"
+                else []
+            ),
+            *(["SMTP_URL must be encrypted"] if plain else []),
+        ]

@@ -1,0 +1,165 @@
+"""Every statement on jobs and schedules. ``now`` is always the caller's clock, so that tests can move it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.base import Base
+from app.models.job import UNCLAIMED, Job, JobSchedule
+
+LOST_COSTS = 3  # attempts: a job whose worker vanished may be what ended it
+EARLIER: Mapping[str, Any] = {"postgresql": func.least, "sqlite": func.min}
+
+is_waiting = Job.failed_at.is_(None)
+is_lost = (Job.attempts > 0) & Job.error.is_(None)
+
+
+class KindSummary(NamedTuple):
+    """How many jobs of a kind wait for their time, are due, are dead."""
+
+    name: str
+    waiting: int
+    due: int
+    dead: int
+
+
+class JobRepository:
+    """Inserts, claims and ends jobs. ``attempts`` is the fencing token: it names one claim of one job."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+        self._dialect = session.get_bind().dialect.name
+
+    async def add(self, name: str, key: str | None, run_at: datetime, **values: Any) -> None:
+        """Insert a job. One with this key that nobody has claimed is due at the earlier of the two times instead."""
+        insert = self._insert(Job).values(name=name, key=key, run_at=run_at, **values)
+        if key is not None:
+            earlier = EARLIER[self._dialect](Job.run_at, insert.excluded.run_at)
+            insert = insert.on_conflict_do_update(
+                index_elements=[Job.name, Job.key], index_where=UNCLAIMED, set_={"run_at": earlier}
+            )
+        await self.session.execute(insert)
+
+    async def find_due(self, names: Collection[str], now: datetime, limit: int) -> list[bool]:
+        """For each of the first ``limit`` due jobs of these kinds whether it is lost."""
+        return list(await self.session.scalars(self.due_query(names, now, limit)))
+
+    def due_query(self, names: Collection[str], now: datetime, limit: int) -> Select[bool]:
+        """What every poll asks."""
+        return select(is_lost).where(*self._due(names, now)).order_by(Job.run_at).limit(limit)
+
+    async def claim(
+        self, names: Collection[str], now: datetime, lease_seconds: float, limit: int, *, lost: bool
+    ) -> Sequence[Job]:
+        """Take at most ``limit`` due jobs, only lost ones or none of them, until the lease ends."""
+        wanted = is_lost if lost else ~is_lost
+        # As a common table expression it runs once: PostgreSQL may run a subquery again and exceed the limit.
+        due = (
+            select(Job.id)
+            .where(*self._due(names, now), wanted)
+            .order_by(Job.run_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+        )
+        claimed = (
+            update(Job)
+            .where(Job.id.in_(select(due.c.id)))
+            .values(
+                run_at=now + timedelta(seconds=lease_seconds),
+                attempts=Job.attempts + (LOST_COSTS if lost else 1),
+                error=None,
+            )
+            .returning(Job)
+            .execution_options(synchronize_session=False)
+        )
+        return (await self.session.scalars(claimed)).all()
+
+    async def finish(self, job: Job) -> bool:
+        """Delete a job that is done; ``False`` where another worker has claimed it meanwhile."""
+        return await self._changed(delete(Job).where(*self._claim_of(job)))
+
+    async def retry(self, job: Job, run_at: datetime, error: str) -> bool:
+        """Give a claimed job back, due at ``run_at``."""
+        return await self._changed(
+            update(Job).where(*self._claim_of(job)).values(run_at=run_at, error=error)
+        )
+
+    async def bury(self, job: Job, now: datetime, error: str) -> bool:
+        """Give a claimed job up."""
+        return await self._changed(
+            update(Job).where(*self._claim_of(job)).values(failed_at=now, error=error)
+        )
+
+    async def summary(self, now: datetime) -> Sequence[KindSummary]:
+        """For each kind that has jobs: its name, how many wait for their time, are due, are dead."""
+        is_due = is_waiting & (Job.run_at <= now)
+        counts = [
+            func.count().filter(which) for which in (is_waiting & ~is_due, is_due, ~is_waiting)
+        ]
+        query = select(Job.name, *counts).group_by(Job.name).order_by(Job.name)
+        rows = await self.session.execute(query)
+        return [KindSummary._make(row) for row in rows]
+
+    async def list(self, *, dead: bool, name: str | None, limit: int) -> Sequence[Job]:
+        """Waiting jobs by when they are due, or dead ones, the latest first."""
+        order = Job.failed_at.desc() if dead else Job.run_at
+        query = select(Job).where(~is_waiting if dead else is_waiting).order_by(order).limit(limit)
+        return (await self.session.scalars(query.where(Job.name == name) if name else query)).all()
+
+    async def revive(self, now: datetime, *which: ColumnElement[bool]) -> int:
+        """Make dead jobs due, with no attempts, and say how many; one that waits already under their key does for them."""
+        revived = 0
+        for job_id in (await self.session.scalars(select(Job.id).where(~is_waiting, *which))).all():
+            anew = {"run_at": now, "attempts": 0, "error": None, "failed_at": None}
+            try:
+                async with self.session.begin_nested():
+                    await self.session.execute(update(Job).where(Job.id == job_id).values(anew))
+            except IntegrityError:
+                await self.session.execute(delete(Job).where(Job.id == job_id))
+            else:
+                revived += 1
+        return revived
+
+    async def delete_dead(self, before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` jobs that died before then, and say how many."""
+        old = select(Job.id).where(Job.failed_at < before).limit(limit)
+        done = await self.session.execute(delete(Job).where(Job.id.in_(old)))
+        return _rows(done)
+
+    async def tick(self, name: str, tick: datetime) -> bool:
+        """Whether this is the one call that gets this tick of a schedule. A new schedule waits for its next one."""
+        insert = self._insert(JobSchedule).values(name=name, last_tick=tick)
+        await self.session.execute(insert.on_conflict_do_nothing())
+        return await self._changed(
+            update(JobSchedule)
+            .where(JobSchedule.name == name, JobSchedule.last_tick < tick)
+            .values(last_tick=tick)
+        )
+
+    def _insert(self, model: type[Base]) -> Any:
+        """An INSERT of this database, whose ON CONFLICT no common ancestor has: hence Any.
+
+        The other database's dialect would be imported for nothing, and takes a megabyte.
+        """
+        return resolve_name(f"sqlalchemy.dialects.{self._dialect}:insert")(model)
+
+    def _due(self, names: Collection[str], now: datetime) -> tuple[ColumnElement[bool], ...]:
+        return is_waiting, Job.run_at <= now, Job.name.in_(names)
+
+    def _claim_of(self, job: Job) -> tuple[ColumnElement[bool], ...]:
+        return Job.id == job.id, Job.attempts == job.attempts, is_waiting
+
+    async def _changed(self, statement: Any) -> bool:
+        done = await self.session.execute(statement.execution_options(synchronize_session=False))
+        return _rows(done) == 1
+
+
+def _rows(result: Any) -> int:
+    count: int = result.rowcount
+    return count

@@ -1,0 +1,229 @@
+"""Mail: one recipient whatever the input, and a verdict for whatever the server does."""
+
+import subprocess
+import sys
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+
+from app.core.mail import smtp
+from app.core.mail.base import Mail, MailDelayed, MailRefused
+from app.core.mail.console import ConsoleMailer
+from app.core.mail.message import message_of
+from app.core.mail.smtp import SmtpMailer
+from app.core.resources import build_mailer
+from app.db.session import SessionFactory
+from app.jobs.base import Handler, JobContext, JobKind, JobPayload
+from app.jobs.mail import send_mail
+from app.jobs.queue import enqueue
+from tests.fixtures.env import make_settings
+from tests.fixtures.jobs import Jobs
+from tests.fixtures.server import server_environment
+from tests.fixtures.smtp import SmtpServer, smtp_server
+
+SENDER = "api@example.com"
+
+
+def mailer_to(server: SmtpServer) -> SmtpMailer:
+    return SmtpMailer(f"smtp+plain://127.0.0.1:{server.port}", SENDER)
+
+
+class TestMail:
+    """M-01: nothing in a subject or an address becomes a header or a second recipient."""
+
+    @pytest.mark.parametrize(
+        "subject", ["a\r\nBcc: eve@example.com", "a\nb", "a\0b", "a\u2028b", "", "x" * 8_192]
+    )
+    def test_subject_that_is_no_line_is_refused(self, subject: str) -> None:
+        with pytest.raises(ValueError, match="subject"):
+            Mail("ada@example.com", subject, "text")
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "ada@example.com\r\nBcc: eve@example.com",
+            "ada@example.com, eve@example.com",
+            "Ada <ada@example.com>",
+            "ada@example.com\0",
+            "ada",
+            "",
+            f"{'x' * 8_192}@example.com",
+            "ädä@example.com",
+        ],
+    )
+    def test_what_is_not_one_address_is_refused(self, address: str) -> None:
+        with pytest.raises(ValueError, match="address"):
+            Mail(address, "subject", "text")
+
+    def test_domain_is_written_as_dns_knows_it(self) -> None:
+        assert Mail("ada@bücher.example", "subject", "text").to == "ada@xn--bcher-kva.example"
+
+    def test_subject_in_any_script_is_encoded(self) -> None:
+        raw = message_of(Mail("ada@example.com", "Grüße 🎉", "Zeile ü"), SENDER, "1").as_bytes()
+
+        assert raw.isascii()
+        assert raw.count(b"\nSubject:") == 1
+
+    def test_html_is_an_alternative_to_the_text(self) -> None:
+        message = message_of(Mail("ada@example.com", "s", "text", "<p>page</p>"), SENDER, "1")
+
+        assert [part.get_content_type() for part in message.iter_parts()] == [
+            "text/plain",
+            "text/html",
+        ]
+
+    def test_message_id_is_that_of_the_mail_and_of_the_sender(self) -> None:
+        mail = Mail("ada@example.com", "s", "text")
+
+        assert message_of(mail, SENDER, "job")["Message-ID"] == "<job@example.com>"
+
+
+class TestSmtp:
+    """M-02: what the server does decides whether the mail is tried again."""
+
+    async def test_mail_reaches_its_one_recipient(self) -> None:
+        async with smtp_server() as server:
+            await mailer_to(server).send(Mail("ada@example.com", "Hello", "text\n.\nend"), "1")
+
+        ((recipients, message),) = server.received
+        assert recipients == ["ada@example.com"]
+        assert (message["Subject"], message["To"]) == ("Hello", "ada@example.com")
+
+    @pytest.mark.parametrize("verb", ["RCPT", "END"])
+    async def test_5xx_to_recipient_or_message_is_final(self, verb: str) -> None:
+        async with smtp_server() as server:
+            server.said[verb] = "550 no such user ada@example.com"
+
+            with pytest.raises(MailRefused) as caught:
+                await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
+
+        assert str(caught.value) == "the mail server said 550"
+
+    @pytest.mark.parametrize(
+        ("verb", "reply"),
+        [
+            ("RCPT", "450 later"),
+            ("END", "451 later"),
+            ("MAIL", "550 not you"),
+            ("CONNECT", "554 no"),
+        ],
+    )
+    async def test_anything_else_is_tried_again(self, verb: str, reply: str) -> None:
+        async with smtp_server() as server:
+            server.said[verb] = reply
+
+            with pytest.raises(MailDelayed) as caught:
+                await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
+
+        assert "ada@" not in str(caught.value)
+        assert caught.value.__suppress_context__
+
+    @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END"])
+    async def test_server_that_hangs_in_any_phase_is_given_up(
+        self, verb: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 0.1)
+        async with smtp_server() as server:
+            server.hangs_at = verb
+
+            with pytest.raises(MailDelayed):
+                await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
+
+    async def test_server_without_starttls_gets_nothing(self) -> None:
+        async with smtp_server() as server:
+            mailer = SmtpMailer(f"smtp://127.0.0.1:{server.port}", SENDER)
+            mailer.options["start_tls"] = smtp.start_tls("smtp", "mail.example.com")
+
+            with pytest.raises(MailDelayed):
+                await mailer.send(Mail("ada@example.com", "Hello", "text"), "1")
+
+        assert server.received == []
+
+    async def test_server_that_dies_after_the_message_gets_it_again_under_the_same_id(
+        self, jobs: Jobs, session_factory: SessionFactory
+    ) -> None:
+        async with smtp_server() as server:
+            server.dies_after_data = True
+            worker = jobs.worker([HANDLER])
+            worker.mailer = mailer_to(server)
+            async with session_factory.begin() as db:
+                await enqueue(db, KIND, JobPayload())
+            await worker.run(until_idle=True)
+            assert len(await jobs.pending()) == 1
+
+            server.dies_after_data = False
+            jobs.advance(60)
+            await worker.run(until_idle=True)
+
+        assert await jobs.pending() == []
+        first, second = (message["Message-ID"] for _, message in server.received)
+        assert first == second
+
+    async def test_refused_mail_makes_its_job_dead(
+        self, jobs: Jobs, session_factory: SessionFactory
+    ) -> None:
+        async with smtp_server() as server:
+            server.said["RCPT"] = "550 no such user"
+            worker = jobs.worker([HANDLER])
+            worker.mailer = mailer_to(server)
+            async with session_factory.begin() as db:
+                await enqueue(db, KIND, JobPayload())
+            await worker.run(until_idle=True)
+
+        (job,) = await jobs.pending()
+        assert job.error == "PermanentFailure: the mail server said 550"
+        assert job.failed_at is not None
+
+
+KIND = JobKind("hello", JobPayload)
+
+
+async def say_hello(context: JobContext, payload: JobPayload) -> None:
+    await send_mail(context, Mail("ada@example.com", "Hello", "text"))
+
+
+HANDLER = Handler(KIND, say_hello)
+
+
+class TestSettings:
+    """M-03: what production refuses, and what is not imported where it is off."""
+
+    @pytest.mark.parametrize(
+        ("changes", "named"),
+        [
+            ({"mail_mode": "console"}, "MAIL_MODE"),
+            (
+                {"mail_mode": "smtp", "smtp_url": "smtp+plain://mail", "mail_from": SENDER},
+                "SMTP_URL",
+            ),
+            ({"mail_mode": "smtp", "mail_from": SENDER}, "SMTP_URL"),
+            ({"mail_mode": "smtp", "smtp_url": "smtps://mail"}, "MAIL_FROM"),
+            ({"smtp_url": "http://mail"}, "SMTP_URL"),
+        ],
+    )
+    def test_what_would_not_work_or_not_be_safe_is_refused(
+        self, changes: dict[str, str], named: str
+    ) -> None:
+        with pytest.raises(ValueError, match=f"(?i){named}"):
+            make_settings(app_env="production", jwt_secret_key=uuid4().hex * 2, **changes)
+
+    def test_off_drops_mail(self) -> None:
+        assert type(build_mailer(make_settings(mail_mode="off"))).__name__ == "NullMailer"
+
+    def test_client_library_is_imported_only_where_it_is_on(self) -> None:
+        code = "import sys, app.main; sys.exit('aiosmtplib' in sys.modules)"
+
+        subprocess.run(
+            [sys.executable, "-c", code], env=server_environment(MAIL_MODE="off"), check=True
+        )
+
+    async def test_console_shows_the_mail_and_logs_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        stream = StringIO()
+
+        await ConsoleMailer(stream).send(Mail("ada@example.com", "Hello", "the link"), "1")
+
+        assert "To: ada@example.com\nSubject: Hello\n\nthe link" in stream.getvalue()
+        assert caplog.records == []

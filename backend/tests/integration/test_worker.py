@@ -1,0 +1,286 @@
+"""The worker as a process, its commands, and a database that fails under it."""
+
+import asyncio
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from typer.testing import CliRunner
+
+from app.auth.mail_jobs import PREVIEWS, WELCOME, Welcome
+from app.cli import cli
+from app.core.config import get_settings
+from app.db.session import SessionFactory, build_engine, build_session_factory
+from app.db.types import utc_now, uuid7
+from app.jobs.queue import enqueue
+from app.jobs.worker import NullWorker, Worker
+from app.models.job import Job
+from app.models.user import User
+from tests.fixtures.db import is_postgres
+from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import MakeApp
+from tests.fixtures.faults import FaultProxy
+from tests.fixtures.jobs import Jobs
+from tests.fixtures.logs import collected
+from tests.fixtures.server import StartServer, server_environment
+from tests.fixtures.until import until
+
+PATIENCE_SECONDS = 20
+postgres_only = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
+
+
+async def ask(sessions: SessionFactory, user: User | None = None, count: int = 1) -> None:
+    async with sessions.begin() as db:
+        for _ in range(count):
+            await enqueue(db, WELCOME, Welcome(user_id=user.id if user else uuid7()))
+
+
+class TestInProcess:
+    @pytest.mark.parametrize(
+        ("changes", "kind"),
+        [
+            ({"worker_in_process": True}, NullWorker),  # without a database
+            ({"database_url": "sqlite:///x.db"}, NullWorker),  # off in test
+            ({"worker_in_process": True, "database_url": "sqlite:///x.db"}, Worker),
+        ],
+    )
+    def test_is_on_where_it_is_asked_for_and_there_is_a_database(
+        self, make_app: MakeApp, changes: dict[str, object], kind: type
+    ) -> None:
+        assert type(make_app(**changes).state.worker) is kind
+
+    def test_leaves_half_of_the_connections_to_requests(self, make_app: MakeApp) -> None:
+        app = make_app(
+            worker_in_process=True,
+            database_url="sqlite:///x.db",
+            database_pool_size=5,
+            worker_concurrency=50,
+        )
+
+        assert app.state.worker.concurrency == 2
+
+    @pytest.mark.slow
+    async def test_server_does_the_job_and_stops_with_code_0(
+        self,
+        start_server: StartServer,
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        migrated_url: str,
+        ada: User,
+    ) -> None:
+        await ask(session_factory, ada)
+        server = start_server(
+            DATABASE_URL=migrated_url, WORKER_IN_PROCESS="true", MAIL_MODE="console"
+        )
+
+        await until_none_waits(jobs)
+
+        assert await asyncio.to_thread(server.terminate) == 0
+        assert f"To: {ada.email}" in server.output.read_text()
+
+
+async def until_none_waits(jobs: Jobs) -> None:
+    async def none_waits() -> bool:
+        return not await jobs.pending()
+
+    assert await until(none_waits, PATIENCE_SECONDS) < PATIENCE_SECONDS
+
+
+@pytest.fixture
+def worker_process(migrated_url: str, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m app.cli worker``."""
+    environment = server_environment(DATABASE_URL=migrated_url, MAIL_MODE="console")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "worker"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
+        )
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+@pytest.mark.slow
+class TestProcess:
+    """J-08: how it ends."""
+
+    async def test_does_what_is_due_and_ends_at_sigterm_with_code_0(
+        self,
+        worker_process: subprocess.Popen[bytes],
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        ada: User,
+        tmp_path: Path,
+    ) -> None:
+        await ask(session_factory, ada, 3)
+        await until_none_waits(jobs)
+
+        worker_process.send_signal(signal.SIGTERM)
+
+        assert await asyncio.to_thread(worker_process.wait, PATIENCE_SECONDS) == 0
+        records = [
+            json.loads(line)
+            for line in (tmp_path / "log").read_text().splitlines()
+            if line.startswith("{")
+        ]
+        assert [record["message"] for record in records if record["logger"] == "app.jobs"] == [
+            "worker_started",
+            *["job_done"] * 3,
+            "worker_draining",
+        ]
+
+    def test_drain_does_what_is_due_and_ends(self, migrated_url: str, database_url: str) -> None:
+        environment = server_environment(DATABASE_URL=migrated_url)
+        command = [sys.executable, "-m", "app.cli", "worker", "--drain"]
+
+        done = subprocess.run(command, env=environment, timeout=PATIENCE_SECONDS, check=False)
+
+        assert done.returncode == 0
+
+
+class TestDatabaseFails:
+    """J-09: the worker lives, says so once, and goes on."""
+
+    @postgres_only
+    async def test_connections_that_are_cut_and_refused(
+        self,
+        database_proxy: FaultProxy,
+        database_url: str,
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        ada: User,
+    ) -> None:
+        settings = make_settings(database_url=database_proxy.url(database_url))
+        engine = build_engine(settings)
+        assert engine is not None
+        jobs.sessions = build_session_factory(engine)
+        worker = jobs.worker()
+        with collected(logging.INFO) as records:
+            worker.start()
+            await asyncio.sleep(0.2)
+            database_proxy.mode = "refuse"
+            database_proxy.cut()
+            await asyncio.sleep(1.5)
+            await ask(session_factory, ada)
+            database_proxy.mode = "pass"
+            jobs.sessions = session_factory
+            await until_none_waits(jobs)
+            await worker.aclose(5)
+        await engine.dispose()
+
+        events = [record.msg for record in records if record.name == "app.jobs"]
+        assert events.count("jobs_unavailable") == 1
+        assert "jobs_available" in events
+        assert len(jobs.mailer.sent) == 1
+
+    async def test_table_that_is_not_there_yet(self, jobs: Jobs, tmp_path: Path) -> None:
+        engine = build_engine(make_settings(database_url=f"sqlite:///{tmp_path / 'empty.db'}"))
+        assert engine is not None
+        jobs.sessions = build_session_factory(engine)
+        worker = jobs.worker()
+
+        with collected(logging.WARNING) as records:
+            worker.start()
+            await asyncio.sleep(0.3)
+            await worker.aclose(5)
+        await engine.dispose()
+
+        assert [record.msg for record in records if record.name == "app.jobs"] == [
+            "jobs_unavailable"
+        ]
+
+
+class TestCommands:
+    @pytest.fixture(autouse=True)
+    def settings(self, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setenv("DATABASE_URL", migrated_url)
+        get_settings.cache_clear()
+        yield
+        get_settings.cache_clear()
+
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, cli, list(arguments))
+        return done.exit_code, done.output
+
+    async def bury(self, sessions: SessionFactory) -> None:
+        async with sessions.begin() as db:
+            await db.execute(update(Job).values(failed_at=utc_now(), error="RuntimeError"))
+
+    async def test_jobs_counts_by_kind_and_lists(
+        self, session_factory: SessionFactory, ada: User
+    ) -> None:
+        await ask(session_factory, ada)
+
+        code, output = await self.run("jobs")
+        assert code == 0
+        assert "welcome_mail: 0 waiting, 1 due, 0 dead" in output
+        assert str(ada.id) not in output
+
+        _, output = await self.run("jobs", "--payload", "--name", "welcome_mail")
+        assert str(ada.id) in output
+
+    async def test_dead_jobs_are_listed_and_made_due_again(
+        self, jobs: Jobs, session_factory: SessionFactory, ada: User
+    ) -> None:
+        await ask(session_factory, ada)
+        await self.bury(session_factory)
+        (job,) = await jobs.pending()
+
+        assert "RuntimeError" in (await self.run("jobs", "--dead"))[1]
+        assert await self.run("jobs-retry", "--id", str(job.id)) == (0, "1 due again\n")
+        await jobs.drain()
+        assert len(jobs.mailer.sent) == 1
+
+    @pytest.mark.parametrize("which", [("--name", "welcome_mail"), ()])
+    async def test_retry_of_nothing_is_code_1(
+        self, database_url: str, which: tuple[str, ...]
+    ) -> None:
+        assert (await self.run("jobs-retry", *which))[0] == 1
+
+    async def test_sweep_says_how_much_it_deleted(self, database_url: str) -> None:
+        assert await self.run("sweep") == (0, "0 rows deleted\n")
+
+    async def test_worker_refuses_a_kind_that_is_none(self) -> None:
+        code, output = await self.run("worker", "--only", "typo")
+
+        assert code == 1
+        assert "welcome_mail" in output
+
+    async def test_every_mail_has_a_preview(self) -> None:
+        code, output = await self.run("mail-preview")
+
+        assert code == 0
+        assert output.count("Message-ID:") == len(PREVIEWS)
+
+    async def test_test_mail_goes_where_mail_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MAIL_MODE", "memory")
+        assert (await self.run("send-test-mail", "--to", "ada@example.com"))[0] == 0
+        monkeypatch.setenv("MAIL_MODE", "off")
+        get_settings.cache_clear()
+        assert (await self.run("send-test-mail", "--to", "ada@example.com"))[0] == 1
+
+    async def test_without_a_database_it_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("DATABASE_URL")
+        get_settings.cache_clear()
+
+        assert "DATABASE_URL" in (await self.run("jobs"))[1]
+
+
+async def test_alive_file_is_touched(jobs: Jobs, tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    worker = jobs.worker()
+    worker.settings = make_settings(worker_alive_file=str(alive), worker_poll_seconds=0.05)
+
+    worker.start()
+    assert await until(alive.exists, PATIENCE_SECONDS) < PATIENCE_SECONDS
+    await worker.aclose(1)
