@@ -1,20 +1,22 @@
-"""The table as the outbox of an existing broker: a handler publishes to NATS JetStream under the id of its job.
+"""The table as the outbox of an existing broker: a handler publishes to it under the id of its job.
 
-A job is at least once outside the database, so half of the handlers here fail after they have published. The broker drops
-what comes again under the same ``Nats-Msg-Id``. Where nats-server is not installed, this says that it was not run.
+A job is at least once outside the database, so half of the handlers here fail after they have published. NATS JetStream drops
+what comes again under the same ``Nats-Msg-Id``; RabbitMQ confirms and hands the ``message_id`` on, by which its consumer drops
+it. A broker that is not here is not asked, and this says so.
 """
 
 import asyncio
 import logging
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import aio_pika
 import nats
-from nats.js import JetStreamContext
 
 from app.core.config import Settings
 from app.core.mail.base import NullMailer
@@ -31,18 +33,35 @@ from tests.fixtures.until import until
 
 PATIENCE_SECONDS = 20
 STREAM, SUBJECT = "jobs", "jobs.done"
+RABBITMQ_URL = f"amqp://guest:guest@{HOST}:5672/"
 LATER = timedelta(hours=1)  # than any retry: the worker's clock is moved
 
 KIND = JobKind("published", JobPayload)
 
 
+@dataclass(frozen=True)
+class Broker:
+    """``publish`` a message under an id; ``kept`` tells how many different ones there are."""
+
+    publish: Callable[[str], Awaitable[object]]
+    kept: Callable[[], Awaitable[int]]
+
+
 async def measure(run: Run) -> None:
-    if shutil.which("nats-server") is None:
-        print("   not run: needs nats-server")
-        return
     logging.getLogger("app.jobs").setLevel(logging.CRITICAL)  # half of them fail on purpose
+    if shutil.which("nats-server"):
+        await published(run, "NATS JetStream", nats_jetstream(run.folder))
+    else:
+        print("   not run: needs nats-server")
+    try:
+        await published(run, "RabbitMQ", rabbitmq())
+    except aio_pika.exceptions.AMQPConnectionError:
+        print(f"   not run: needs RabbitMQ at {HOST}:5672")
+
+
+async def published(run: Run, name: str, started: AbstractAsyncContextManager[Broker]) -> None:
     jobs = run.size(2_000, 200)
-    async with throwaway_database("chaos_broker") as url, broker(run.folder) as stream:
+    async with started as broker, throwaway_database("chaos_broker") as url:
         settings = settings_of(variables(url))
         engine = build_engine(settings)
         assert engine is not None  # noqa: S101  the URL is given
@@ -50,17 +69,14 @@ async def measure(run: Run) -> None:
         async with sessions.begin() as db:
             for _ in range(jobs):
                 await enqueue(db, KIND, JobPayload())
-        sent = await publish_all(stream, settings, sessions)
+        sent = await publish_all(broker, settings, sessions)
         await engine.dispose()
-        kept = (await stream.stream_info(STREAM)).state.messages
-    name = "a job publishes to NATS JetStream"
-    run.report.row(f"{name}: sent", f"> {jobs:,}", f"{sent:,}", kept=sent > jobs)
-    run.report.exactly(f"{name}: messages of {jobs:,} jobs in the stream", jobs, kept)
+        kept = await broker.kept()
+    run.report.row(f"a job publishes to {name}: sent", f"> {jobs:,}", f"{sent:,}", kept=sent > jobs)
+    run.report.exactly(f"a job publishes to {name}: different messages", jobs, kept)
 
 
-async def publish_all(
-    stream: JetStreamContext, settings: Settings, sessions: SessionFactory
-) -> int:
+async def publish_all(broker: Broker, settings: Settings, sessions: SessionFactory) -> int:
     """How many messages were sent until no job was left."""
     sent = 0
 
@@ -68,7 +84,7 @@ async def publish_all(
         nonlocal sent
         await context.db.commit()
         sent += 1
-        await stream.publish(SUBJECT, b"done", headers={"Nats-Msg-Id": str(context.job_id)})
+        await broker.publish(str(context.job_id))
         if context.attempt == 1 and sent % 2:
             raise RuntimeError("after it was published")
 
@@ -91,22 +107,50 @@ def later(hours: int) -> datetime:
 
 
 @asynccontextmanager
-async def broker(folder: Path) -> AsyncIterator[JetStreamContext]:
+async def nats_jetstream(folder: Path) -> AsyncIterator[Broker]:
     """A server of its own with one stream."""
     port = free_port()
     command = ("nats-server", "--addr", HOST, "--port", str(port), "--jetstream")
-    with (folder / "nats.log").open("wb") as log:
+    said = folder / "nats.log"
+    with said.open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *command, "--store_dir", str(folder / "nats"), stdout=log, stderr=log
         )
     try:
-        log_text = folder / "nats.log"
-        await until(lambda: "Server is ready" in log_text.read_text(), PATIENCE_SECONDS)
+        await until(lambda: "Server is ready" in said.read_text(), PATIENCE_SECONDS)
         client = await nats.connect(f"nats://{HOST}:{port}")
         stream = client.jetstream()
         await stream.add_stream(name=STREAM, subjects=[SUBJECT])
-        yield stream
+
+        async def publish(job_id: str) -> None:
+            await stream.publish(SUBJECT, b"done", headers={"Nats-Msg-Id": job_id})
+
+        async def kept() -> int:
+            return (await stream.stream_info(STREAM)).state.messages
+
+        yield Broker(publish, kept)
         await client.close()
     finally:
         process.terminate()
         await process.wait()
+
+
+@asynccontextmanager
+async def rabbitmq() -> AsyncIterator[Broker]:
+    """A queue of the server that is there, which goes with its connection."""
+    connection = await aio_pika.connect(RABBITMQ_URL)
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True)
+        queue = await channel.declare_queue(exclusive=True)
+
+        async def publish(job_id: str) -> None:
+            message = aio_pika.Message(b"done", message_id=job_id)
+            await channel.default_exchange.publish(message, routing_key=queue.name)
+
+        async def kept() -> int:
+            found = set()
+            while message := await queue.get(no_ack=True, fail=False):
+                found.add(message.message_id)
+            return len(found)
+
+        yield Broker(publish, kept)
