@@ -20,7 +20,7 @@ export PYTHONPATH := backend
 
 .PHONY: help run worker test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom
 
-help: ## List the targets
+help: # lists the targets
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Develop
