@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from typer.testing import CliRunner
 
 from app.auth.mail_jobs import PREVIEWS, WELCOME, Welcome
@@ -22,10 +22,10 @@ from app.jobs.queue import enqueue
 from app.jobs.worker import NullWorker, Worker
 from app.models.job import Job
 from app.models.user import User
-from tests.fixtures.db import is_postgres
+from tests.fixtures.db import database_name, is_postgres, on_server
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp
-from tests.fixtures.faults import FaultProxy
+from tests.fixtures.faults import FaultProxy, Mode
 from tests.fixtures.jobs import Jobs
 from tests.fixtures.logs import collected
 from tests.fixtures.server import StartServer, server_environment
@@ -152,8 +152,15 @@ class TestDatabaseFails:
     """J-09: the worker lives, says so once, and goes on."""
 
     @postgres_only
-    async def test_connections_that_are_cut_and_refused(
+    @pytest.mark.parametrize(
+        ("mode", "seconds"),
+        [("refuse", 1.5), pytest.param("silent", 4, marks=pytest.mark.slow)],
+    )
+    async def test_server_that_is_away_or_hangs(
         self,
+        *,
+        mode: Mode,
+        seconds: float,
         database_proxy: FaultProxy,
         database_url: str,
         jobs: Jobs,
@@ -168,9 +175,10 @@ class TestDatabaseFails:
         with collected(logging.INFO) as records:
             worker.start()
             await asyncio.sleep(0.2)
-            database_proxy.mode = "refuse"
-            database_proxy.cut()
-            await asyncio.sleep(1.5)
+            database_proxy.mode = mode
+            if mode == "refuse":
+                database_proxy.cut()
+            await asyncio.sleep(seconds)
             await ask(session_factory, ada)
             database_proxy.mode = "pass"
             jobs.sessions = session_factory
@@ -181,6 +189,55 @@ class TestDatabaseFails:
         events = [record.msg for record in records if record.name == "app.jobs"]
         assert events.count("jobs_unavailable") == 1
         assert "jobs_available" in events
+        assert len(jobs.mailer.sent) == 1
+
+    @postgres_only
+    async def test_server_that_is_read_only(
+        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
+    ) -> None:
+        await ask(session_factory, ada)
+        name = database_name(database_url)
+        await on_server(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        engine = build_engine(make_settings(database_url=database_url))
+        assert engine is not None
+        jobs.sessions = build_session_factory(engine)
+        worker = jobs.worker()
+        with collected(logging.INFO) as records:
+            worker.start()
+            await asyncio.sleep(0.5)
+            await on_server(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+            jobs.sessions = session_factory
+            await until_none_waits(jobs)
+            await worker.aclose(5)
+        await engine.dispose()
+
+        events = [record.msg for record in records if record.name == "app.jobs"]
+        assert events.count("jobs_unavailable") == 1
+        assert len(jobs.mailer.sent) == 1
+
+    async def test_pool_that_is_exhausted(
+        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
+    ) -> None:
+        await ask(session_factory, ada)
+        settings = make_settings(
+            database_url=database_url, database_pool_size=1, database_pool_timeout_seconds=0.1
+        )
+        engine = build_engine(settings)
+        assert engine is not None
+        jobs.sessions = build_session_factory(engine)
+        worker = jobs.worker()
+        with collected(logging.INFO) as records:
+            async with jobs.sessions() as taken:
+                await taken.execute(text("SELECT 1"))
+                worker.start()
+                await asyncio.sleep(0.5)
+            jobs.sessions = session_factory
+            await until_none_waits(jobs)
+            await worker.aclose(5)
+        await engine.dispose()
+
+        events = [record.msg for record in records if record.name == "app.jobs"]
+        assert events.count("jobs_unavailable") == 1
         assert len(jobs.mailer.sent) == 1
 
     async def test_table_that_is_not_there_yet(self, jobs: Jobs, tmp_path: Path) -> None:
