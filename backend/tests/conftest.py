@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.server",
     "tests.fixtures.migrations",
     "tests.fixtures.faults",
+    "tests.fixtures.database_failures",
     "tests.fixtures.jobs",
 ]
 

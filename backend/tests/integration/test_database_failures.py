@@ -2,58 +2,33 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI
-from httpx2 import AsyncClient, Response
+from httpx2 import AsyncClient
 from sqlalchemy import text
 
 from app.core.app_factory import create_app
-from app.db.session import DbSession
 from app.models.user import User
 from tests.fixtures.auth import headers_of
+from tests.fixtures.database_failures import (
+    ME,
+    Connect,
+    assert_heals,
+    assert_unavailable,
+    end_sessions,
+)
 from tests.fixtures.db import is_postgres
 from tests.fixtures.env import make_settings
-from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.faults import FaultProxy
 from tests.fixtures.timing import timed
 
 READY = "/api/v1/health/ready"
 LIVE = "/api/v1/health/live"
-ME = "/api/v1/users/me"
-LIMIT_SECONDS = 3.0
-ATTEMPTS = 200
 
 needs_postgres = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
-
-Connect = Callable[..., Awaitable[AsyncClient]]
-
-
-@pytest_asyncio.fixture
-async def connect() -> AsyncIterator[Connect]:
-    """A client of the application with a database URL of its own: nothing is overridden."""
-    opened: list[tuple[FastAPI, AsyncClient]] = []
-
-    async def open_client(url: str | None, **changes: object) -> AsyncClient:
-        app = create_app(make_settings(database_url=url, **changes))
-
-        @app.get("/sleep")
-        async def sleep(db: DbSession, seconds: float = 10) -> None:
-            await db.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
-
-        client = client_for(app)
-        opened.append((app, client))
-        return client
-
-    yield open_client
-    for app, client in opened:
-        await client.aclose()
-        if app.state.engine is not None:
-            await app.state.engine.dispose()
 
 
 @pytest.fixture
@@ -61,59 +36,6 @@ def refusing_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"postgresql://app@127.0.0.1:{probe.getsockname()[1]}/app"
-
-
-@pytest.fixture
-def silent_url() -> Iterator[str]:
-    """A server that accepts connections and never says a word."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield f"postgresql://app@127.0.0.1:{listener.getsockname()[1]}/app"
-
-
-async def assert_unavailable(request: Awaitable[Response]) -> None:
-    response, seconds = await timed(request)
-
-    assert response.status_code == 503, response.text
-    error = response.json()["error"]
-    assert error["code"] == "service_unavailable"
-    assert error["request_id"] == response.headers["X-Request-ID"]
-    assert response.headers["Retry-After"] == "1"
-    assert seconds < LIMIT_SECONDS
-
-
-async def assert_heals(client: AsyncClient, user: User) -> None:
-    """Served again within a second, without anybody's help."""
-    response, seconds = await timed(first_that_is_not(503, lambda: read_me(client, user)))
-
-    assert response.status_code == 200
-    assert seconds < 1
-
-
-async def first_that_is_not(status: int, ask: Callable[[], Awaitable[Response]]) -> Response:
-    """Or the last of very many."""
-    for _ in range(ATTEMPTS):
-        if (response := await ask()).status_code != status:
-            break
-        await asyncio.sleep(0.05)
-    return response
-
-
-async def end_sessions(database_url: str) -> None:
-    """Those of the application, as an administrator does it."""
-    admin = await asyncpg.connect(database_url)
-    await admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "AND application_name = $1",
-        make_settings().app_name,
-    )
-    await admin.close()
-
-
-def read_me(client: AsyncClient, user: User) -> Awaitable[Response]:
-    return client.get(ME, headers=headers_of(user))
 
 
 def new_user(number: int = 0) -> dict[str, str]:
