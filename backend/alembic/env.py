@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 READERS = {"check", "current", "history", "revision"}
 
 
-def refuse_another_checkout() -> None:
+def reject_another_checkout() -> None:
     """alembic.ini finds this folder through the ``app`` that is imported, which may be that of another checkout."""
     ini = context.config.config_file_name
     if ini is not None and not HERE.samefile(Path(ini).parent / HERE.name):
@@ -88,7 +88,7 @@ def write_sql() -> None:
     run_migrations()
 
 
-refuse_another_checkout()
+reject_another_checkout()
 given: Connection | None = context.config.attributes.get("connection")
 if given is not None:
     run(given)

@@ -25,10 +25,10 @@ from app.core.http.strict_json import MAX_MEMBERS
 from app.db.session import SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import PASSWORD
 from tests.fixtures.live import LiveServer, live
 from tests.fixtures.server import Server, StartServer
-from tests.fixtures.surface import app_on
 
 LIMIT = CREDENTIALS_MAX_BYTES
 DEFAULT_LIMIT = 1_048_576

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.fixtures.api_calls import BODY_LIMIT, app_on, with_broken_routes
 from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.surface import BODY_LIMIT, app_on, with_broken_routes
 
 GOOD = "https://app.example.com"
 ALSO_GOOD = "http://localhost:3000"

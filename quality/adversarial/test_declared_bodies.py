@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.core.http.flat_routes import flatten
 from app.core.http.forms import FORM, MULTIPART, MULTIPART_LIMITS, StrictMultiPartParser
 from app.core.http.routing import Router
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.live import live
-from tests.fixtures.surface import app_on
 
 DEFAULT = 2_048
 LARGE = 300_000

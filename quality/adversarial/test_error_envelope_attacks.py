@@ -15,15 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.logging import JsonFormatter
 from app.models.user import User
-from tests.fixtures.auth import PASSWORD, headers_of
-from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.live import live
-from tests.fixtures.surface import (
+from tests.fixtures.api_calls import (
     BODY_LIMIT,
     MARKER,
     app_on,
     with_broken_routes,
 )
+from tests.fixtures.auth import PASSWORD, headers_of
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.live import live
 
 GENERIC = "Internal server error"
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.http.routing import Router
 from app.models.user import User
+from tests.fixtures.api_calls import UNKNOWN_ID, app_on, client_behind
 from tests.fixtures.auth import headers_of
 from tests.fixtures.live import LiveServer, live
 from tests.fixtures.server import StartServer
-from tests.fixtures.surface import UNKNOWN_ID, app_on, client_behind
 
 READABLE = "GET, HEAD"
 ALLOW = {

@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.logging import JsonFormatter, TextFormatter
 from app.db.session import DbSession
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.db import is_postgres
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.logs import collected
-from tests.fixtures.surface import app_on
 
 MARKER = "marker-6f1c"
 EMAIL = f"{MARKER}@example.com"

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.auth.password import hash_password
 from app.models.user import User
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import PASSWORD
 from tests.fixtures.hashing import recorded_hashing
 from tests.fixtures.logs import collected, lines
-from tests.fixtures.surface import app_on
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 MARKER = "marker-that-must-not-appear"

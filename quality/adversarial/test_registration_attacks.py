@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.auth.password import hash_password
 from app.models.user import User
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import PASSWORD
 from tests.fixtures.env import FAST_HASH_ROUNDS
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.hashing import recorded_hashing
 from tests.fixtures.logs import collected, lines
-from tests.fixtures.surface import app_on
 
 JSON = {"Content-Type": "application/json"}
 USERS = "/api/v1/users"

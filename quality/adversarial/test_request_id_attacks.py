@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.logging import JsonFormatter
 from app.models.user import User
+from tests.fixtures.api_calls import BODY_LIMIT, app_on, with_broken_routes
 from tests.fixtures.live import LiveServer, live
-from tests.fixtures.surface import BODY_LIMIT, app_on, with_broken_routes
 
 ID = "X-Request-ID"
 ORIGIN = "https://app.example.com"

@@ -24,7 +24,7 @@ def limited(app: ASGIApp, telemetry: Telemetry | None = None) -> ConcurrencyLimi
         app,
         limit=LIMIT,
         exempt=frozenset({"/health"}),
-        refuse=reject_overloaded,
+        reject=reject_overloaded,
         telemetry=telemetry or NullTelemetry(),
     )
 
@@ -122,7 +122,7 @@ class TestWaitingForTheClient:
             await waiting
 
         assert status(sent) == 200
-        assert app.refused.total == 0
+        assert app.rejected.total == 0
 
     async def test_bodies_that_end_in_the_same_moment_do_not_exceed_the_limit(self) -> None:
         gate = Gate()

@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from app.core.config import LOCAL_JWT_SECRET
 from app.models.user import User
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import MakeUser, bearer, headers_of
 from tests.fixtures.logs import collected, lines
-from tests.fixtures.surface import app_on
 
 KEY = LOCAL_JWT_SECRET.encode()
 PUBLIC_KEY = (

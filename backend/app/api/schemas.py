@@ -16,7 +16,7 @@ class LoginForm(BaseModel):
     """The form of OAuth2's password flow (RFC 6749, section 4.3.2). The user name is the e-mail address.
 
     A first-party login in a shape that tools know, not an authorization server: scope and client are ignored, as are
-    parameters that nobody here knows (section 3.2). One that is sent twice is refused, whether it is known or not.
+    parameters that nobody here knows (section 3.2). One that is sent twice is rejected, whether it is known or not.
     """
 
     model_config = ConfigDict(extra="ignore")

@@ -14,7 +14,7 @@ def canonical_email(text: str) -> str:
     """``text`` as the one address of its mailbox: no blanks around it, NFC, IDNA domain in ASCII, lower case.
 
     Raises ``ValueError`` for anything that is not a plain address, and for look-alikes: local parts are
-    ASCII (RFC 5321), and a character that merely resembles another one is refused instead of replaced.
+    ASCII (RFC 5321), and a character that merely resembles another one is rejected instead of replaced.
     Its message says which domains are reserved (RFC 6761, RFC 6762), because their form is that of an address.
     """
     address = unicodedata.normalize("NFC", text).strip(" ")

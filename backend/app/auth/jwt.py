@@ -140,5 +140,5 @@ def invalid_token() -> Unauthorized:
 
 
 def _key(settings: Settings) -> str:
-    assert settings.jwt_secret_key is not None  # noqa: S101  Settings refuses to exist without one
+    assert settings.jwt_secret_key is not None  # noqa: S101  Settings requires one
     return settings.jwt_secret_key.get_secret_value()

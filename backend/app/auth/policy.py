@@ -1,4 +1,4 @@
-"""Which new passwords are refused. Length decides, not composition (NIST SP 800-63B-4, section 3.1.1.2)."""
+"""Which new passwords are rejected. Length decides, not composition (NIST SP 800-63B-4, section 3.1.1.2)."""
 
 import unicodedata
 
@@ -9,7 +9,7 @@ from app.core.errors import ValidationFailed
 
 PASSWORD_MAX_LENGTH = 128
 
-# NUL and its like, and lone surrogates: login refuses them, so nobody could use them.
+# NUL and its like, and lone surrogates: login rejects them, so nobody could use them.
 UNUSABLE = {"Cc", "Cs"}
 
 
@@ -19,19 +19,19 @@ def check_new_password(password: str, email: str, settings: Settings) -> None:
     It is judged as it will be compared, in NFC. ``email`` is the canonical address of the account.
     """
     if len(password) > PASSWORD_MAX_LENGTH:
-        raise _refused(f"Password should have at most {PASSWORD_MAX_LENGTH} characters")
+        raise _rejected(f"Password should have at most {PASSWORD_MAX_LENGTH} characters")
     text = unicodedata.normalize("NFC", password)
     if any(unicodedata.category(char) in UNUSABLE for char in text):
-        raise _refused("Password should not contain control characters")
+        raise _rejected("Password should not contain control characters")
     if len(text) < settings.password_min_length:
-        raise _refused(f"Password should have at least {settings.password_min_length} characters")
+        raise _rejected(f"Password should have at least {settings.password_min_length} characters")
     if len(set(text)) == 1:
-        raise _refused("Password should have more than one character repeated")
+        raise _rejected("Password should have more than one character repeated")
     local_part, name = email.partition("@")[0], settings.app_name
     if text.lower() == local_part or _is_address(text, email):
-        raise _refused("Password should not be the e-mail address")
+        raise _rejected("Password should not be the e-mail address")
     if is_guessable(text, (email, local_part, name, *name.split())):
-        raise _refused("Password should not be one that is easy to guess")
+        raise _rejected("Password should not be one that is easy to guess")
 
 
 def _is_address(text: str, email: str) -> bool:
@@ -41,6 +41,6 @@ def _is_address(text: str, email: str) -> bool:
         return False
 
 
-def _refused(message: str) -> ValidationFailed:
+def _rejected(message: str) -> ValidationFailed:
     problem = {"loc": ["body", "password"], "msg": message, "type": "password_too_weak"}
     return ValidationFailed(details={"errors": [problem]})

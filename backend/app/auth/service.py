@@ -66,7 +66,7 @@ async def _check(
     address: str | None,
     password: str,
 ) -> User:
-    executor.refuse_if_full()  # a flood of logins must not become one of queries
+    executor.reject_if_full()  # a flood of logins must not become one of queries
     user = await UserRepository(db).get_by_email(address) if address else None
     if user is not None:
         db.expunge(user)  # stays readable, also on a session that expires its rows at a commit

@@ -27,7 +27,7 @@ from app.core.telemetry.settings import TelemetrySettings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 LOCAL_DATABASE = "sqlite:///var/local.sqlite3"
-LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  refused outside local and test
+LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  rejected outside local and test
 DRAIN_SECONDS = 5.0  # in production
 
 

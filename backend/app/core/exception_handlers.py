@@ -139,7 +139,7 @@ def respond(exc: Exception) -> Response:
     """Log what an operator must know about ``exc`` and render it."""
     error = as_app_error(exc)
     if isinstance(error, Overloaded):
-        pass  # counted where it was raised: a record for each would cost more than the refusal
+        pass  # counted where it was raised: a record for each would cost more than the rejection
     elif isinstance(error, ServiceUnavailable):
         logger.warning("dependency_unavailable", extra=_cause(exc))
     elif isinstance(exc, StaleDataError):
@@ -162,7 +162,7 @@ def _cause(exc: Exception) -> dict[str, str]:
 def allowed_methods(request: Request, exc: Exception | None = None) -> str:
     """Every method that some route accepts at this path (RFC 9110, section 15.5.6).
 
-    The ``Allow`` of ``exc`` comes first where a route did accept the method: then the endpoint refuses it, and knows why.
+    The ``Allow`` of ``exc`` comes first where a route did accept the method: then the endpoint rejects it, and knows why.
     Files that are mounted or a frontend's name no methods at all.
     """
     own = Headers(getattr(exc, "headers", None) or {}).get("allow")

@@ -15,7 +15,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.postgresql import PostgresqlImpl
 from alembic.runtime.migration import MigrationContext
 
-# As SQLite renders these defaults, PostgreSQL would refuse a boolean.
+# As SQLite renders these defaults, PostgreSQL would reject a boolean.
 PORTABLE: dict[type, str] = {now: "sa.func.now()", True_: "sa.true()", False_: "sa.false()"}
 MADE = re.compile(r"""(?:create_table\(|rename_table\(\s*["']\w+["'],)\s*["'](\w+)["']""")
 

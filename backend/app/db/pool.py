@@ -42,7 +42,7 @@ class FairQueue(AsyncAdaptedQueue[T]):
     SQLAlchemy's queue wakes a waiter and lets a newcomer be faster, which sends the waiter to the end of the line:
     under load a few unlucky requests wait until they time out, while others never wait.
 
-    A newcomer who would wait for longer than an eighth of the timeout is refused at once: raises ``Overloaded``. Not a
+    A newcomer who would wait for longer than an eighth of the timeout is rejected at once: raises ``Overloaded``. Not a
     request that has begun, because its work would be lost, and nobody while the processor is what is short.
     """
 
@@ -52,7 +52,7 @@ class FairQueue(AsyncAdaptedQueue[T]):
         self._newcomers: deque[asyncio.Future[T]] = deque()
         self._bound = QueueBound()
         self._load = LoopLoad()
-        self._refused = ThrottledWarning(logger, "database_pool_overloaded")
+        self._rejected = ThrottledWarning(logger, "database_pool_overloaded")
 
     def put_nowait(self, item: T) -> None:
         for line in (self._begun, self._newcomers):
@@ -74,9 +74,9 @@ class FairQueue(AsyncAdaptedQueue[T]):
         ahead, asked_at = len(self._newcomers), monotonic()
         self._load.observe()
         is_long = seconds is not None and self._bound.exceeded(ahead, seconds * WAITING_SHARE)
-        # A refusal here has cost a part of the request: where the processor is short, the outer limit refuses instead.
+        # A rejection here has cost a part of the request: where the processor is short, the outer limit rejects instead.
         if is_long and not self._load.is_busy:
-            self._refused.count()
+            self._rejected.count()
             raise Overloaded
         try:
             return await self._wait(self._newcomers, seconds)
@@ -141,5 +141,5 @@ def waited_seconds() -> float:
 
 
 def prioritize() -> None:
-    """From here on, this request is served before newcomers and never refused for the length of the queue."""
+    """From here on, this request is served before newcomers and never rejected for the length of the queue."""
     _has_begun.set(True)

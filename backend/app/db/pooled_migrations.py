@@ -38,11 +38,11 @@ def pooled_migration_engine(
     )
     if take_lock is not None:
         event.listen(engine.sync_engine, "begin", take_lock)
-        event.listen(engine.sync_engine, "set_connection_execution_options", _refuse_autocommit)
+        event.listen(engine.sync_engine, "set_connection_execution_options", _reject_autocommit)
     return engine
 
 
-def _refuse_autocommit(connection: Connection, options: dict[str, Any]) -> None:
+def _reject_autocommit(connection: Connection, options: dict[str, Any]) -> None:
     if options.get("isolation_level") == "AUTOCOMMIT":
         raise SystemExit(
             "A migration that leaves its transaction needs the server itself: DATABASE_POOLER=none"

@@ -60,7 +60,7 @@ def postgres_engine(settings: Settings) -> AsyncEngine:
         pool_recycle=settings.database_pool_recycle_seconds,
         hide_parameters=True,
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkout", _reject_closed)
     event.listen(engine.sync_engine, "handle_error", _give_up)
     event.listen(engine.sync_engine, "close", _hang_up)
     return engine
@@ -69,7 +69,7 @@ def postgres_engine(settings: Settings) -> AsyncEngine:
 def connect_arguments(settings: Settings) -> dict[str, Any]:
     """What every PostgreSQL connection of the application starts with, limits included.
 
-    A pooler refuses the limits as parameters of the start, and prepares nothing for the next transaction: behind
+    A pooler rejects the limits as parameters of the start, and prepares nothing for the next transaction: behind
     one the limits belong to the role, see backend/docs/OPERATIONS.md.
     """
     assert settings.database_url is not None  # noqa: S101  the caller has looked
@@ -93,7 +93,7 @@ def connect_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
+def _reject_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
     """A connection whose end the driver has already noticed is replaced, without a round trip."""
     if record.driver_connection is None or record.driver_connection.is_closed():
         raise DisconnectionError
@@ -102,7 +102,7 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
 def _give_up(context: ExceptionContext) -> None:
     """A connection on which anything went wrong never goes back into the pool.
 
-    The server's refusal of a statement is not that. Where the server timed out or was away, every other connection
+    The server's rejection of a statement is not that. Where the server timed out or was away, every other connection
     that was made before is replaced too when it is next taken; where one request was cancelled, only its own.
     """
     exc = context.original_exception

@@ -60,7 +60,7 @@ async def get_db(connection: HTTPConnection) -> AsyncSession:
     """The session of this request: committed if the endpoint returned, rolled back if it raised.
 
     Everything in a request that reads the database gets it from here. It ends before the response starts, however it
-    is asked for, and refuses every use afterwards: raises ``SessionEnded``.
+    is asked for, and rejects every use afterwards: raises ``SessionEnded``.
     """
     scope = connection.scope
     if SESSION not in scope:

@@ -36,7 +36,7 @@ def _begin_before_savepoint(connection: Connection, name: str) -> None:
 
 
 def _discard_failed_commit(context: ExceptionContext) -> None:
-    """SQLite keeps a transaction open whose COMMIT it refused: its next user would commit it after all.
+    """SQLite keeps a transaction open whose COMMIT it rejected: its next user would commit it after all.
 
     So that connection is closed, which rolls back. A commit is what fails without a statement.
     """

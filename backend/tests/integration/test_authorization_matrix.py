@@ -60,7 +60,7 @@ class TestMatrix:
         assert await violations(app, row, callers) == []
 
     @ROWS
-    async def test_a_cache_changes_nothing(
+    async def test_cache_changes_nothing(
         self, make_cached_app: MakeApp, callers: Callers, row: Row
     ) -> None:
         app = make_cached_app(auth_user_cache_enabled=True)
@@ -157,7 +157,7 @@ class TestViolations:
 
 
 class TestResource:
-    def test_of_a_test_module_is_part_of_the_matrix(
+    def test_resource_of_a_test_module_is_part_of_the_matrix(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         module = tmp_path / "suite" / "integration" / "test_gifts.py"
@@ -172,7 +172,7 @@ class TestResource:
         assert resource.resources() == (Resource("of gifts"),)
 
     @pytest.mark.parametrize("row", [CHANGE, DELETE], ids=lambda row: str(row.route))
-    async def test_has_its_thing_anew_for_each_request(
+    async def test_path_object_is_created_for_each_request(
         self, app: FastAPI, callers: Callers, row: Row
     ) -> None:
         serves_accounts(app)
@@ -212,7 +212,7 @@ class TestResource:
 
         assert [*fields_of(document, {"properties": page})] == ["items.id", "items.more*"]
 
-    async def test_may_send_a_file(self, app: FastAPI, callers: Callers) -> None:
+    async def test_resource_may_send_a_file(self, app: FastAPI, callers: Callers) -> None:
         @app.post("/files", include_in_schema=False)
         async def upload(file: UploadFile, caller: CurrentUser) -> dict[str, int | None]:
             return {"size": file.size}

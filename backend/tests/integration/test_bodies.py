@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.db.session import SessionFactory
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import PASSWORD
 from tests.fixtures.live import live
-from tests.fixtures.surface import app_on
 
 LIMIT = CREDENTIALS_MAX_BYTES
 USERS = pytest.mark.parametrize("users", ["/users", "/api/v1/users"])

@@ -44,7 +44,7 @@ def name_of(user: User) -> str:
 
 
 class TestWarmCache:
-    async def test_second_read_asks_the_database_for_the_caller_alone(
+    async def test_second_read_queries_the_current_user_alone(
         self, client: AsyncClient, admin: User, ada: User, statements: list[str]
     ) -> None:
         first = await read(client, admin, ada.id)
@@ -57,7 +57,7 @@ class TestWarmCache:
         assert cold == 2
         assert len(statements) == 3
 
-    async def test_the_legacy_path_shares_it(
+    async def test_legacy_path_shares_the_entry(
         self, client: AsyncClient, admin: User, ada: User, statements: list[str]
     ) -> None:
         first = await read(client, admin, ada.id)
@@ -76,7 +76,7 @@ class TestWarmCache:
         assert own.status_code == 200
         assert own.json() == warm.json()
 
-    async def test_stranger_is_forbidden_and_the_cache_is_not_even_read(
+    async def test_other_user_is_forbidden_and_the_cache_is_not_read(
         self, app: FastAPI, client: AsyncClient, admin: User, ada: User, grace: User
     ) -> None:
         await read(client, admin, ada.id)
@@ -102,7 +102,7 @@ class TestWarmCache:
             response = await read(client, admin, ada.id)
             assert response.headers["cache-control"] == "no-store"
 
-    async def test_a_warm_read_is_one_round_trip(
+    async def test_warm_read_is_one_round_trip(
         self, app: FastAPI, client: AsyncClient, admin: User, ada: User
     ) -> None:
         await read(client, admin, ada.id)
@@ -112,7 +112,7 @@ class TestWarmCache:
 
         assert commands == [f"GETRANGE {name_of(ada)}"]
 
-    async def test_without_the_module_redis_is_not_asked(
+    async def test_redis_is_not_called_where_the_cache_is_off(
         self, make_app: MakeApp, any_redis_url: str, redis_client: Redis, admin: User, ada: User
     ) -> None:
         app = make_app(redis_url=any_redis_url)
@@ -144,7 +144,7 @@ class TestFreshness:
 
         assert (await read(client, admin, ada.id)).status_code == 404
 
-    async def test_a_second_process_sees_it_at_once(
+    async def test_change_is_visible_to_a_second_process_at_once(
         self,
         *,
         make_cached_app: MakeApp,
@@ -168,7 +168,7 @@ class TestFreshness:
 
         assert await redis_client.exists(PREFIX + user_key(UNKNOWN_ID)) == 0
 
-    async def test_a_login_that_renews_the_hash_forgets_the_account(
+    async def test_login_that_renews_the_hash_invalidates_the_account(
         self, make_cached_app: MakeApp, redis_client: Redis, admin: User, ada: User
     ) -> None:
         app = make_cached_app(password_hash_rounds=5)
@@ -185,7 +185,7 @@ class TestFreshness:
 
 class TestBrokenRedis:
     @pytest.mark.parametrize("server", [refusing_server, silent_server])
-    async def test_gives_the_response_of_the_database_at_once(
+    async def test_response_comes_from_the_database_at_once(
         self,
         *,
         make_app: MakeApp,
@@ -212,7 +212,7 @@ class TestBrokenRedis:
         assert sorted(times)[5] < normal + 0.15  # most are not even tried: the breaker is open
 
 
-class TestWhatRedisHolds:
+class TestStoredValues:
     @pytest_asyncio.fixture
     async def everything(
         self, make_cached_app: MakeApp, redis_client: Redis, admin: User, ada: User
@@ -235,7 +235,7 @@ class TestWhatRedisHolds:
             assert await redis_client.ttl(key) > 0
         return held
 
-    async def test_no_password_and_no_hash_in_any_key_or_value(
+    async def test_no_key_or_value_holds_a_password_or_hash(
         self, everything: dict[bytes, bytes], ada: User
     ) -> None:
         assert (PREFIX + user_key(ada.id)).encode() in everything
@@ -243,7 +243,7 @@ class TestWhatRedisHolds:
         for secret in (PASSWORD_HASH, "$2b$", PASSWORD, "hashed_password", "Bearer", "eyJ"):
             assert secret.encode() not in dump
 
-    async def test_an_entry_is_the_public_account(
+    async def test_entry_is_the_public_account(
         self, everything: dict[bytes, bytes], ada: User
     ) -> None:
         key = (PREFIX + user_key(ada.id)).encode()

@@ -44,9 +44,7 @@ async def cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
 class TestCreateSuperuser:
     COMMAND = ("create-superuser", "--email", "Admin@Example.com", "--password-stdin")
 
-    async def test_creates_an_admin_who_can_log_in(
-        self, database_url: str, db: AsyncSession
-    ) -> None:
+    async def test_created_admin_can_log_in(self, database_url: str, db: AsyncSession) -> None:
         done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
 
         assert done.exit_code == 0, done.stderr
@@ -56,7 +54,9 @@ class TestCreateSuperuser:
         assert user.is_superuser
         assert verify_password(PASSWORD, user.hashed_password)
 
-    async def test_second_time_is_refused_in_one_sentence(self, database_url: str) -> None:
+    async def test_second_superuser_of_one_email_is_rejected_in_one_sentence(
+        self, database_url: str
+    ) -> None:
         await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
 
         done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=database_url)
@@ -64,7 +64,7 @@ class TestCreateSuperuser:
         assert done.exit_code == 1
         assert done.stderr.strip() == "This e-mail address is already registered"
 
-    async def test_promotes_an_account_that_exists_and_keeps_its_password(
+    async def test_promoted_account_keeps_its_password(
         self, database_url: str, db: AsyncSession
     ) -> None:
         hashed = hash_password(PASSWORD, rounds=4)
@@ -83,7 +83,7 @@ class TestCreateSuperuser:
         assert (user.is_superuser, user.hashed_password) == (True, hashed)
 
     @pytest.mark.parametrize(("response", "is_promoted"), [("y", True), ("n", False)])
-    async def test_asks_before_it_promotes(
+    async def test_promotion_asks_first(
         self, database_url: str, db: AsyncSession, response: str, is_promoted: bool
     ) -> None:
         user = await UserRepository(db).create("ada@example.com", "hash")
@@ -99,7 +99,7 @@ class TestCreateSuperuser:
         await db.refresh(user)
         assert user.is_superuser is is_promoted
 
-    async def test_promotes_nobody_who_is_not_registered(self, database_url: str) -> None:
+    async def test_promotion_of_an_unknown_email_is_an_error(self, database_url: str) -> None:
         done = await cli(
             *("create-superuser", "--email", "ada@example.com", "--promote"),
             DATABASE_URL=database_url,
@@ -117,7 +117,7 @@ class TestCreateSuperuser:
             ("no address", PASSWORD, "This is not a valid e-mail address"),
         ],
     )
-    async def test_follows_the_rules_of_registration(
+    async def test_superuser_meets_the_rules_of_registration(
         self, database_url: str, email: str, password: str, complaint: str
     ) -> None:
         done = await cli(
@@ -129,7 +129,7 @@ class TestCreateSuperuser:
         assert done.exit_code == 1
         assert done.stderr.strip() == complaint
 
-    async def test_an_unmigrated_database_is_one_clear_sentence(self, tmp_path: Path) -> None:
+    async def test_unmigrated_database_is_one_clear_sentence(self, tmp_path: Path) -> None:
         url = f"sqlite:///{(tmp_path / 'empty.sqlite3').as_posix()}"
 
         done = await cli(*self.COMMAND, stdin=f"{PASSWORD}\n", DATABASE_URL=url)
@@ -137,7 +137,7 @@ class TestCreateSuperuser:
         assert done.exit_code == 1
         assert done.stderr.strip() == "The database cannot be used. Is it running and migrated?"
 
-    async def test_takes_no_password_as_an_argument(self) -> None:
+    async def test_password_is_no_argument(self) -> None:
         done = await cli("create-superuser", "--email", "a@example.com", "--password", PASSWORD)
 
         assert done.exit_code == 2
@@ -145,13 +145,13 @@ class TestCreateSuperuser:
 
 
 class TestCheck:
-    async def test_a_configuration_for_tests_would_not_start_in_production(self) -> None:
+    async def test_configuration_of_tests_does_not_start_in_production(self) -> None:
         done = await cli("check", PASSWORD_HASH_ROUNDS="12")
 
         assert done.exit_code == 1
         assert done.stderr.splitlines() == ["error: JWT_SECRET_KEY is required"]
 
-    async def test_every_problem_is_named_and_no_value(self) -> None:
+    async def test_problems_are_named_without_their_values(self) -> None:
         done = await cli(
             "check", DATABASE_POOL_SIZE="marker", JWT_ALGORITHM="marker", JWT_SECRET_KEY="marker"
         )
@@ -161,7 +161,7 @@ class TestCheck:
         assert "JWT_ALGORITHM" in done.stderr
         assert "marker" not in done.stderr
 
-    async def test_a_safe_configuration_passes_and_unwise_settings_are_named(self) -> None:
+    async def test_safe_configuration_passes_and_unwise_settings_are_named(self) -> None:
         done = await cli(
             "check", APP_ENV="production", JWT_SECRET_KEY=KEY, PASSWORD_HASH_ROUNDS="12"
         )
@@ -170,7 +170,7 @@ class TestCheck:
         assert "warning: ALLOWED_HOSTS is empty" in done.stdout
         assert done.stdout.splitlines()[-1] == "The configuration is valid for production."
 
-    async def test_an_env_file_that_is_no_text_is_one_clear_sentence(
+    async def test_env_file_that_is_no_text_is_one_clear_sentence(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / ".env").write_bytes(b"bad=\xff\n")
@@ -181,7 +181,9 @@ class TestCheck:
         assert done.exit_code == 1
         assert done.output.strip() == "Configuration error: .env is not UTF-8 text"
 
-    def test_production_names_them_at_the_start_too(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_production_logs_unwise_settings_at_the_start(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         create_app(make_settings(**PRODUCTION))
 
         (record,) = [line for line in caplog.records if line.message == "unsafe_configuration"]
@@ -189,7 +191,7 @@ class TestCheck:
 
 
 class TestRoutes:
-    async def test_lists_method_path_and_who_may_call(self) -> None:
+    async def test_routes_are_listed_with_method_path_and_role(self) -> None:
         done = await cli("routes")
 
         rows = {tuple(line.split(maxsplit=2)) for line in done.stdout.splitlines()}
@@ -198,7 +200,7 @@ class TestRoutes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["openapi", "routes"])
-def test_standard_output_is_the_response_alone(name: str) -> None:
+def test_standard_output_holds_the_result_alone(name: str) -> None:
     """In production too, where the start logs what is unwise, on standard output."""
     production = {key.upper(): str(value) for key, value in PRODUCTION.items()}
     done = subprocess.run(
@@ -217,7 +219,7 @@ def test_standard_output_is_the_response_alone(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_broken_configuration_is_one_line_for_every_command() -> None:
+def test_broken_configuration_is_one_line_for_every_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "routes"],
         env=server_environment(DATABASE_POOL_SIZE="0"),

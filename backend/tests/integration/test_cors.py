@@ -9,8 +9,8 @@ from httpx2 import AsyncClient, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.models.user import User
+from tests.fixtures.api_calls import BODY_LIMIT, Call, app_on, calls_on, named, with_broken_routes
 from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.surface import BODY_LIMIT, Call, app_on, calls_on, named, with_broken_routes
 
 GOOD = "https://app.example.com"
 ALSO_GOOD = "http://localhost:3000"
@@ -53,7 +53,7 @@ class TestByDefault:
 
         assert grants(response) == []
 
-    async def test_preflight_is_an_ordinary_refused_method(self, closed: AsyncClient) -> None:
+    async def test_preflight_is_rejected_like_any_other_method(self, closed: AsyncClient) -> None:
         response = await preflight(closed, GOOD)
 
         assert response.status_code == 405
@@ -63,7 +63,7 @@ class TestByDefault:
 
 class TestAllowedOrigin:
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
-    async def test_may_read_every_response_errors_too(
+    async def test_allowed_origin_may_read_every_response_and_error(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
         response = await call.send(client, ada, Origin=GOOD)
@@ -73,7 +73,7 @@ class TestAllowedOrigin:
         assert "Access-Control-Allow-Credentials" not in response.headers
 
     @pytest.mark.parametrize("origin", [GOOD, ALSO_GOOD])
-    async def test_may_read_the_id_and_the_waiting_time(
+    async def test_allowed_origin_may_read_request_id_and_retry_after(
         self, client: AsyncClient, origin: str
     ) -> None:
         response = await client.get("/unavailable", headers={"Origin": origin})
@@ -119,9 +119,9 @@ class TestAllowedOrigin:
         assert response.status_code == 200
 
 
-class TestStranger:
+class TestOtherOrigin:
 
-    async def test_is_not_granted_a_shared_cached_response(self, client: AsyncClient) -> None:
+    async def test_other_origin_gets_no_shared_cached_response(self, client: AsyncClient) -> None:
         response = await client.get("/health")
 
         assert response.headers["Vary"] == "Origin"
@@ -129,7 +129,7 @@ class TestStranger:
 
 class TestPreflight:
 
-    async def test_without_a_method_is_an_ordinary_refused_options(
+    async def test_preflight_without_a_method_is_an_ordinary_options(
         self, client: AsyncClient
     ) -> None:
         response = await client.options("/users", headers={"Origin": GOOD})

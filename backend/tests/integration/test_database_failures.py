@@ -51,7 +51,7 @@ class TestWithoutDatabase:
         assert (await client.get(LIVE)).status_code == 200
         await assert_unavailable(client.post("/api/v1/users", json=new_user()))
 
-    async def test_readiness_says_so(self, connect: Connect) -> None:
+    async def test_readiness_reports_the_missing_database(self, connect: Connect) -> None:
         client = await connect(None)
 
         response = await client.get(READY)
@@ -59,7 +59,7 @@ class TestWithoutDatabase:
         assert response.status_code == 503
         assert response.json() == {"status": "error", "checks": {"db": "error"}}
 
-    async def test_a_missing_sqlite_folder_is_unavailable(
+    async def test_missing_sqlite_folder_is_unavailable(
         self, connect: Connect, tmp_path: Path
     ) -> None:
         client = await connect(f"sqlite:///{tmp_path.as_posix()}/missing/app.db")
@@ -96,7 +96,7 @@ class TestFailingPostgres:
     ) -> AsyncClient:
         return await connect(database_proxy.url(database_url), database_pool_size=5)
 
-    async def test_restart_is_unnoticed_once_it_is_back(
+    async def test_restart_costs_no_request_after_it(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
     ) -> None:
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
@@ -121,7 +121,7 @@ class TestFailingPostgres:
 
         assert {response.status_code for response in responses} == {200}
 
-    async def test_silence_in_the_middle_of_a_session_is_unavailable_and_heals(
+    async def test_timeout_in_a_session_is_unavailable_and_recovers(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
     ) -> None:
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
@@ -132,7 +132,7 @@ class TestFailingPostgres:
 
         await assert_heals(client, ada)
 
-    async def test_application_started_before_the_database_heals(
+    async def test_application_started_before_the_database_recovers(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy
     ) -> None:
         database_proxy.mode = "refuse"
@@ -186,7 +186,7 @@ class TestFailingPostgres:
 
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
 
-    async def test_cancelled_request_gives_its_connection_back(
+    async def test_cancelled_request_releases_its_connection(
         self, connect: Connect, database_url: str, ada: User
     ) -> None:
         client = await connect(database_url, database_pool_size=1)
@@ -196,7 +196,7 @@ class TestFailingPostgres:
 
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
 
-    async def test_every_connection_carries_its_limits(
+    async def test_every_connection_has_its_time_limits(
         self, connect: Connect, database_url: str
     ) -> None:
         app = create_app(make_settings(database_url=database_url))

@@ -32,7 +32,7 @@ async def ready(url: str, **changes: object) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize("password", ["pa#ss", "p@ss", "p/a?s:s", "p%41", "a+b", "[x ü", "ends%"])
-async def test_password_arrives_as_it_was_meant(password: str) -> None:
+async def test_password_is_decoded_once(password: str) -> None:
     async with listening(ask_for_password) as server:
         written = quote(password, safe="+[ :")
         await ready(f"postgresql://app:{written}@127.0.0.1:{server.port}/app?sslmode=disable")
@@ -51,12 +51,14 @@ async def test_password_arrives_as_it_was_meant(password: str) -> None:
         "target_session_attrs=read-write&options=-csearch_path%3Dpublic",
     ],
 )
-async def test_options_that_people_paste_connect(database_url: str, query: str) -> None:
+async def test_url_with_options_of_a_hosting_provider_connects(
+    database_url: str, query: str
+) -> None:
     assert await ready(f"{database_url}?{query}") == (200, {"db": "ok"})
 
 
 @needs_postgres
-async def test_second_host_is_tried_while_the_first_is_silent(database_url: str) -> None:
+async def test_second_host_is_tried_while_the_first_times_out(database_url: str) -> None:
     async with listening(silence) as server:
         before, at, rest = database_url.rpartition("@")
         url = f"{before}{at}" if at else "postgresql://"
@@ -70,7 +72,7 @@ async def test_second_host_is_tried_while_the_first_is_silent(database_url: str)
 
 
 @needs_postgres
-async def test_host_of_the_wrong_kind_is_unavailable_and_no_fault(database_url: str) -> None:
+async def test_host_of_the_wrong_role_is_unavailable_and_no_error(database_url: str) -> None:
     response = await ready(f"{database_url}?target_session_attrs=standby")
 
     assert response == (503, {"db": "error"})

@@ -9,9 +9,9 @@ from httpx2 import AsyncClient
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.models.user import User
+from tests.fixtures.api_calls import app_on, client_behind
 from tests.fixtures.auth import PASSWORD, bearer
 from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.surface import app_on, client_behind
 
 ROOTS = ["", "/prefix", "/two/levels"]
 PATHS = ["/docs", "/openapi.json", "/docs/assets/start.js", "/docs/assets/favicon.png"]
@@ -37,7 +37,7 @@ def references(page: str) -> list[str]:
 
 
 class TestPage:
-    async def test_asks_its_own_server_alone(self, client: AsyncClient) -> None:
+    async def test_page_requests_its_own_server_alone(self, client: AsyncClient) -> None:
         page = await client.get("/docs")
 
         assert page.status_code == 200
@@ -47,7 +47,7 @@ class TestPage:
         assert "//" not in page.text
 
     @pytest.mark.parametrize("root", ROOTS)
-    async def test_finds_everything_it_refers_to(self, app: FastAPI, root: str) -> None:
+    async def test_page_refers_to_existing_files(self, app: FastAPI, root: str) -> None:
         async with client_behind(app, root) as client:
             page = await client.get(f"{root}/docs")
             responses = [await client.get(reference) for reference in references(page.text)]
@@ -57,7 +57,7 @@ class TestPage:
         assert len(responses) == 4
 
     @pytest.mark.parametrize("root", ROOTS)
-    async def test_starts_with_the_schema_of_this_server(self, app: FastAPI, root: str) -> None:
+    async def test_page_loads_the_schema_of_this_server(self, app: FastAPI, root: str) -> None:
         async with client_behind(app, root) as client:
             script = await client.get(f"{root}/docs/assets/start.js")
             url = re.findall(r'url: "([^"]*)"', script.text)
@@ -67,25 +67,27 @@ class TestPage:
         assert url == [f"{root}/openapi.json"]
         assert schema.json()["openapi"].startswith("3.")
 
-    async def test_is_dressed_and_started_without_another_host(self, client: AsyncClient) -> None:
+    async def test_page_needs_no_other_host_for_styles_and_scripts(
+        self, client: AsyncClient
+    ) -> None:
         style = await client.get("/docs/assets/swagger-ui.css")
         script = await client.get("/docs/assets/start.js")
 
         assert re.findall(r"@import|url\((?!['\"]?data:)", style.text) == []
         assert "//" not in script.text
 
-    async def test_has_no_script_of_its_own(self, client: AsyncClient) -> None:
+    async def test_page_has_no_inline_script(self, client: AsyncClient) -> None:
         page = await client.get("/docs")
 
         assert page.text.count("<script") == page.text.count("></script>") == 2
         assert re.findall(r"<[^>]* on\w+=", page.text) == []
 
-    async def test_shows_the_name_of_the_application_as_text(self, client: AsyncClient) -> None:
+    async def test_page_escapes_the_name_of_the_application(self, client: AsyncClient) -> None:
         page = await client.get("/docs")
 
         assert "<title>Things &amp; &lt;Tests&gt;</title>" in page.text
 
-    async def test_cannot_be_led_astray_by_a_root_path(self, app: FastAPI) -> None:
+    async def test_page_ignores_a_hostile_root_path(self, app: FastAPI) -> None:
         root = '/"><script>alert(1)</script>'
 
         async with client_behind(app, root) as client:
@@ -98,7 +100,7 @@ class TestPage:
 
 class TestAssets:
     @pytest.mark.parametrize(("path", "media_type"), ASSETS.items())
-    async def test_are_served_complete(
+    async def test_assets_are_served_complete(
         self, client: AsyncClient, path: str, media_type: str
     ) -> None:
         response = await client.get(path)
@@ -126,7 +128,7 @@ class TestAssets:
         ],
         ids=lambda header: f"{header[0]} {header[1][:12]}",
     )
-    async def test_are_served_complete_whatever_part_is_asked_for(
+    async def test_assets_ignore_a_range(
         self, client: AsyncClient, header: tuple[str, str]
     ) -> None:
         for path in ("/docs/assets/favicon.png", "/openapi.json"):
@@ -148,9 +150,7 @@ class TestAssets:
             "a%20b",
         ],
     )
-    async def test_other_than_those_of_the_page_do_not_exist(
-        self, client: AsyncClient, name: str
-    ) -> None:
+    async def test_assets_of_other_pages_do_not_exist(self, client: AsyncClient, name: str) -> None:
         response = await client.get(f"/docs/assets/{name}")
 
         assert response.status_code == 404
@@ -188,7 +188,7 @@ class TestAuthorize:
         assert server == root
         assert response.status_code == 200
 
-    async def test_schema_of_one_prefix_is_not_remembered_for_another(self, app: FastAPI) -> None:
+    async def test_schema_of_one_prefix_is_not_cached_for_another(self, app: FastAPI) -> None:
         async with client_behind(app, "/prefix") as client:
             await client.get("/prefix/openapi.json")
         async with client_for(app) as client:
@@ -199,7 +199,7 @@ class TestAuthorize:
 
 class TestProduction:
     @pytest.mark.parametrize("path", PATHS)
-    async def test_has_no_docs(self, engine: AsyncEngine, path: str) -> None:
+    async def test_production_has_no_docs(self, engine: AsyncEngine, path: str) -> None:
         async with client_for(app_on(engine, **PRODUCTION)) as client:
             response = await client.get(path)
 
@@ -207,7 +207,7 @@ class TestProduction:
         assert response.json()["error"]["code"] == "not_found"
 
     @pytest.mark.parametrize("path", PATHS)
-    async def test_has_docs_where_the_settings_ask_for_them(
+    async def test_production_has_docs_where_the_settings_ask_for_them(
         self, engine: AsyncEngine, path: str
     ) -> None:
         async with client_for(app_on(engine, **PRODUCTION, docs_enabled=True)) as client:
@@ -216,16 +216,14 @@ class TestProduction:
         assert response.status_code == 200
 
     @pytest.mark.parametrize("path", PATHS)
-    async def test_of_a_developer_can_be_without_docs_too(
-        self, engine: AsyncEngine, path: str
-    ) -> None:
+    async def test_docs_can_be_off_in_local(self, engine: AsyncEngine, path: str) -> None:
         async with client_for(app_on(engine, docs_enabled=False)) as client:
             response = await client.get(path)
 
         assert response.status_code == 404
 
     @pytest.mark.parametrize("path", ["/redoc", "/docs/oauth2-redirect", "/api/v1/openapi.json"])
-    async def test_has_no_other_docs_anywhere(self, client: AsyncClient, path: str) -> None:
+    async def test_production_serves_no_other_docs(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert response.status_code == 404

@@ -97,7 +97,7 @@ async def history(empty_url: str, tmp_path: Path) -> AsyncIterator[History]:
 
 class TestTypes:
     @pytest.mark.parametrize("default", ["{}", text("'{}'")], ids=["a string", "an expression"])
-    async def test_default_of_json_is_compared(
+    async def test_json_default_is_compared(
         self, history: History, default: str | TextClause
     ) -> None:
         with model(Column("data", JSON, server_default=default)):
@@ -110,9 +110,7 @@ class TestTypes:
         with model(Column("data", JSON)):
             assert not await history.is_complete()
 
-    async def test_variant_for_postgresql_runs_wherever_it_was_drafted(
-        self, history: History
-    ) -> None:
+    async def test_postgresql_variant_runs_on_both_databases(self, history: History) -> None:
         kind = JSON().with_variant(postgresql.JSONB(), "postgresql")
         with model(Column("data", kind, server_default="{}")):
             drafted = await history.draft()
@@ -121,7 +119,7 @@ class TestTypes:
             assert "from sqlalchemy.dialects import postgresql" in drafted
             assert await history.is_complete()
 
-    async def test_other_types_of_postgresql_do_too(self, history: History) -> None:
+    async def test_other_postgresql_types_run_on_both_databases(self, history: History) -> None:
         kinds: dict[str, TypeEngine[Any]] = {
             "tags": JSON().with_variant(postgresql.ARRAY(String(20)), "postgresql"),
             "deep": JSON().with_variant(postgresql.ARRAY(postgresql.JSONB()), "postgresql"),
@@ -133,7 +131,7 @@ class TestTypes:
             assert "postgresql.ARRAY(sa.String(length=20))" in drafted
             assert await history.is_complete()
 
-    async def test_type_of_our_own_is_what_it_stores(self, history: History) -> None:
+    async def test_custom_type_is_drafted_as_its_storage_type(self, history: History) -> None:
         with model(Column("at", UtcDateTime)):
             drafted = await history.draft()
 
@@ -141,7 +139,7 @@ class TestTypes:
         assert "app." not in drafted
 
 
-async def test_change_of_a_table_is_drafted_so_that_every_database_can_do_it(
+async def test_table_change_is_drafted_for_every_database(
     history: History,
 ) -> None:
     with model(Column("note", String(10))):
@@ -155,7 +153,7 @@ async def test_change_of_a_table_is_drafted_so_that_every_database_can_do_it(
 
 class TestRules:
     @pytest.mark.parametrize("inside", [True, False], ids=["in the column", "of the table"])
-    async def test_check_that_was_never_migrated_is_found(
+    async def test_unmigrated_check_constraint_is_found(
         self, history: History, *, inside: bool
     ) -> None:
         with model(Column("total", Integer)):
@@ -172,7 +170,7 @@ class TestRules:
         assert found["users"] == wanted["users"]
         assert wanted["orders"] - found["orders"] == {"ck_orders_total"}
 
-    async def test_rules_that_were_migrated_are_the_same(self, history: History) -> None:
+    async def test_migrated_constraints_are_equal_to_the_models(self, history: History) -> None:
         name = Column("name", String(50), unique=True)
         with model(name, Column("total", Integer), CheckConstraint("total > 0", name="total")):
             await history.draft()
@@ -211,7 +209,7 @@ class TestIndexOfAnExpression:
         await self.applied(history, self.MAKE)
         return history
 
-    async def test_is_not_lost_without_a_word(self, indexed: History) -> None:
+    async def test_expression_index_is_not_lost_silently(self, indexed: History) -> None:
         if not is_postgres():
             with pytest.raises(CommandError, match="would lose the index ix_orders_lower"):
                 await self.applied(indexed, self.REBUILD)
@@ -220,12 +218,12 @@ class TestIndexOfAnExpression:
 
         assert "ix_orders_lower" in str(await indexed.schema())
 
-    async def test_is_kept_by_who_makes_it_again(self, indexed: History) -> None:
+    async def test_recreated_expression_index_is_accepted(self, indexed: History) -> None:
         await self.applied(indexed, self.DROP, self.REBUILD, self.MAKE)
 
         assert "ix_orders_lower" in str(await indexed.schema())
 
-    async def test_that_was_never_migrated_is_found(self, history: History) -> None:
+    async def test_unmigrated_expression_index_is_found(self, history: History) -> None:
         with model(column := Column("name", String(50)), Index("ix_lower", func.lower(column))):
             wanted = rules_of_models(history.connection.dialect)
 
@@ -246,7 +244,7 @@ class TestOtherTables:
 
         assert "op.drop_table('orders')" in drafted.partition("def downgrade")[0]
 
-    async def test_table_that_was_renamed_is_still_ours(self, history: History) -> None:
+    async def test_renamed_table_is_compared(self, history: History) -> None:
         with model():
             await history.draft()
         await history.run("revision", "renamed")
@@ -261,7 +259,7 @@ class TestOtherTables:
         assert "op.drop_table('sales')" in drafted
 
 
-async def test_two_drafts_of_one_minute_and_one_name_are_two_files(history: History) -> None:
+async def test_drafts_of_one_minute_and_one_name_are_two_files(history: History) -> None:
     count = len(list(history.files()))
 
     await history.run("revision", "add notes")

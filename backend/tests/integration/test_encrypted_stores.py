@@ -26,7 +26,7 @@ async def response_in_clear(data: bytes, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("option", ["sslmode=require", "ssl=require", "ssl=true"])
-async def test_a_postgresql_without_tls_is_unavailable_and_learns_nothing(
+async def test_postgresql_without_tls_is_unavailable_and_receives_no_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where the driver looks for a root certificate
@@ -41,7 +41,7 @@ async def test_a_postgresql_without_tls_is_unavailable_and_learns_nothing(
     assert set(server.received) == {SSL_REQUEST}
 
 
-async def test_a_redis_without_tls_is_done_without_and_learns_nothing() -> None:
+async def test_redis_without_tls_is_skipped_and_receives_no_secret() -> None:
     async with listening(response_in_clear) as server:
         url = f"rediss://:{SECRET}@127.0.0.1:{server.port}/0"
         app = create_app(make_settings(redis_url=url, rate_limit_enabled=True))

@@ -21,9 +21,7 @@ from app.core.logging import JsonFormatter
 from app.db.session import DbSession, SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository
-from tests.fixtures.auth import PASSWORD, PASSWORD_HASH
-from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.surface import (
+from tests.fixtures.api_calls import (
     BODY_LIMIT,
     ERRORS,
     MARKER,
@@ -32,6 +30,8 @@ from tests.fixtures.surface import (
     app_on,
     with_broken_routes,
 )
+from tests.fixtures.auth import PASSWORD, PASSWORD_HASH
+from tests.fixtures.fastapi_app import client_for
 
 CODES = {
     400: "bad_request",
@@ -49,7 +49,7 @@ CODES = {
     503: "service_unavailable",
 }
 GENERIC = "Internal server error"
-SURFACES = ["", "/api/v1"]
+PREFIXES = ["", "/api/v1"]
 
 pytestmark = pytest.mark.usefixtures("session_factory")  # which empties the tables afterwards
 
@@ -88,7 +88,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
 
 class TestEveryError:
     @pytest.mark.parametrize("call", ERRORS)
-    async def test_is_exactly_the_envelope_and_names_no_code_of_ours(
+    async def test_error_is_the_envelope_without_internals(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
         response = await call.send(client, ada)
@@ -103,19 +103,21 @@ class TestEveryError:
         for leak in ("Traceback", ".py", "Error:", "sqlalchemy", "pydantic", "fastapi", MARKER):
             assert leak not in response.text
 
-    @pytest.mark.parametrize("surface", SURFACES)
-    async def test_503_says_when_to_come_back(self, client: AsyncClient, surface: str) -> None:
-        response = await client.get(f"{surface}/unavailable")
+    @pytest.mark.parametrize("prefix", PREFIXES)
+    async def test_unavailable_has_retry_after(self, client: AsyncClient, prefix: str) -> None:
+        response = await client.get(f"{prefix}/unavailable")
 
         assert response.headers["Retry-After"] == "1"
 
     @pytest.mark.parametrize("path", ["/users/me", "/api/v1/users/me", "/auth/me"])
-    async def test_401_keeps_its_challenge(self, client: AsyncClient, path: str) -> None:
+    async def test_unauthorized_has_a_challenge(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
-    async def test_head_has_the_headers_of_the_error_and_no_body(self, client: AsyncClient) -> None:
+    async def test_head_returns_the_headers_of_the_error_without_a_body(
+        self, client: AsyncClient
+    ) -> None:
         response = await client.head("/nothing")
 
         assert response.status_code == 404
@@ -123,12 +125,12 @@ class TestEveryError:
 
 
 class TestInternalError:
-    @pytest.mark.parametrize("surface", SURFACES)
+    @pytest.mark.parametrize("prefix", PREFIXES)
     @pytest.mark.parametrize("path", ["/boom", "/boom-before", "/boom-after"])
-    async def test_tells_nothing_and_is_logged_once_with_its_traceback(
-        self, client: AsyncClient, records: list[dict[str, Any]], surface: str, path: str
+    async def test_internal_error_is_opaque_and_logged_once_with_its_traceback(
+        self, client: AsyncClient, records: list[dict[str, Any]], prefix: str, path: str
     ) -> None:
-        response = await client.get(surface + path)
+        response = await client.get(prefix + path)
 
         assert response.status_code == 500
         assert response.json()["error"]["message"] == GENERIC
@@ -137,7 +139,7 @@ class TestInternalError:
         assert f"RuntimeError: {MARKER}" in records[0]["exception"]
         assert records[0]["request_id"] == response.headers["X-Request-ID"]
 
-    async def test_in_a_layer_of_the_stack_is_an_envelope_too(
+    async def test_internal_error_in_a_middleware_is_an_envelope(
         self, engine: AsyncEngine, records: list[dict[str, Any]]
     ) -> None:
         app = app_on(engine)
@@ -151,7 +153,7 @@ class TestInternalError:
         assert response.json()["error"]["message"] == GENERIC
         assert [record["level"] for record in records] == ["ERROR"]
 
-    async def test_details_that_are_not_json_types_do_not_hide_the_error(
+    async def test_details_without_a_json_type_do_not_hide_the_error(
         self, engine: AsyncEngine, ada: User
     ) -> None:
         app = app_on(engine)
@@ -168,7 +170,7 @@ class TestInternalError:
 
 
 class TestConflict:
-    async def test_is_what_a_row_is_that_another_request_has_deleted_meanwhile(
+    async def test_row_deleted_by_another_request_is_a_conflict(
         self,
         engine: AsyncEngine,
         session_factory: SessionFactory,
@@ -226,7 +228,7 @@ class TestHttpException:
         assert response.status_code == status
         assert response.json()["error"]["code"] == f"http_{status}"
 
-    async def test_detail_that_is_an_object_becomes_the_details(self, raising: AsyncClient) -> None:
+    async def test_object_detail_becomes_the_details(self, raising: AsyncClient) -> None:
         response = await raising.get("/rules")
 
         assert response.json()["error"]["code"] == "conflict"
@@ -241,7 +243,7 @@ class TestHttpException:
 
 class TestValidationError:
     @pytest.mark.parametrize("path", ["/users", "/api/v1/users"])
-    async def test_says_where_what_and_which_rule_and_nothing_else(
+    async def test_validation_error_holds_location_message_and_type_alone(
         self, client: AsyncClient, path: str
     ) -> None:
         response = await client.post(path, json={"email": MARKER, "password": [MARKER], MARKER: 1})
@@ -256,7 +258,7 @@ class TestValidationError:
 
 
 class TestFailingCommit:
-    """A row that breaks a deferred constraint is accepted when written and refused at the commit."""
+    """A row that breaks a deferred constraint is accepted when written and rejected at the commit."""
 
     @pytest_asyncio.fixture
     async def family(self, engine: AsyncEngine) -> AsyncIterator[None]:
@@ -289,17 +291,17 @@ class TestFailingCommit:
         app.include_router(router, prefix="/api/v1")
         return app
 
-    @pytest.mark.parametrize("surface", SURFACES)
-    async def test_is_an_error_and_never_an_acknowledged_write(
-        self, client: AsyncClient, db: AsyncSession, surface: str
+    @pytest.mark.parametrize("prefix", PREFIXES)
+    async def test_failing_commit_is_never_an_acknowledged_write(
+        self, client: AsyncClient, db: AsyncSession, prefix: str
     ) -> None:
-        response = await client.post(f"{surface}/orphans")
+        response = await client.post(f"{prefix}/orphans")
 
         assert response.status_code == 409
         assert response.json()["error"]["code"] == "conflict"
         assert await UserRepository(db).list() == []
 
-    async def test_is_logged_once_as_an_error_without_the_values_of_the_row(
+    async def test_failing_commit_is_logged_once_as_an_error_without_the_values_of_the_row(
         self, client: AsyncClient, records: list[dict[str, Any]]
     ) -> None:
         response = await client.post("/orphans")
@@ -311,7 +313,9 @@ class TestFailingCommit:
         assert "424242" not in records[0]["exception"]
         assert "IntegrityError" not in response.text
 
-    async def test_leaves_the_next_request_unharmed(self, client: AsyncClient) -> None:
+    async def test_failing_commit_does_not_affect_the_next_request(
+        self, client: AsyncClient
+    ) -> None:
         await client.post("/orphans")
 
         response = await client.post(
@@ -336,7 +340,7 @@ class TestIntegrityErrorNet:
 
         return app
 
-    async def test_is_a_conflict_that_stores_nothing(
+    async def test_integrity_error_is_a_conflict_and_stores_nothing(
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
         response = await client.post("/twins")

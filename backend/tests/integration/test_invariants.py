@@ -17,11 +17,11 @@ from app.core.cache.base import NullCache
 from app.core.config import Settings, get_settings
 from app.core.telemetry.base import NullTelemetry
 from app.models.user import User
+from tests.fixtures.api_calls import BODY_LIMIT, CALLS, ERRORS, Call, app_on, with_broken_routes
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.cache import refusing_server, silent_server
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.server import server_environment
-from tests.fixtures.surface import BODY_LIMIT, CALLS, ERRORS, Call, app_on, with_broken_routes
 
 RedisServer = Callable[[], AbstractAsyncContextManager[str]]
 
@@ -63,7 +63,7 @@ class TestLegacyHealthEndpointRemainsUnchanged:
         assert (response.status_code, response.content) == (200, OK)
         assert response.headers["Content-Type"] == "application/json"
 
-    async def test_it_needs_neither_database_nor_redis(self, make_app: MakeApp) -> None:
+    async def test_health_needs_neither_database_nor_redis(self, make_app: MakeApp) -> None:
         async with refusing_server() as url:
             app = make_app(redis_url=url, **EVERYTHING_ON)
             app.dependency_overrides.clear()  # what is left names no database
@@ -74,7 +74,7 @@ class TestLegacyHealthEndpointRemainsUnchanged:
 
 
 class TestLegacySurfaceIsFrozen:
-    def test_the_unversioned_paths_are_these(self, make_app: MakeApp) -> None:
+    def test_unversioned_paths_are_these(self, make_app: MakeApp) -> None:
         unversioned = {path for path in paths(make_app()) if not path.startswith("/api/")}
 
         assert unversioned == {
@@ -82,7 +82,7 @@ class TestLegacySurfaceIsFrozen:
             *("/openapi.json", "/docs", "/docs/assets/start.js", "/docs/assets/{name}"),
         }
 
-    async def test_login_takes_a_form_and_responses_with_a_token(
+    async def test_login_takes_a_form_and_returns_a_token(
         self, client: AsyncClient, ada: User
     ) -> None:
         credentials = {"username": ada.email, "password": PASSWORD}
@@ -103,7 +103,9 @@ class TestLegacySurfaceIsFrozen:
         assert set(account) >= PUBLIC_ACCOUNT
         assert account["email"] == ada.email
 
-    async def test_users_are_made_and_read_as_in_v1(self, client: AsyncClient, admin: User) -> None:
+    async def test_users_are_created_and_read_as_in_v1(
+        self, client: AsyncClient, admin: User
+    ) -> None:
         new = {"email": "lin@example.com", "password": PASSWORD}
 
         made = await client.post("/users", json=new)
@@ -125,7 +127,7 @@ class TestRequestTracing:
         assert first.headers["X-Request-ID"]
 
     @pytest.mark.parametrize("call", CALLS)
-    async def test_the_id_that_a_client_sends_is_echoed(
+    async def test_id_that_a_client_sends_is_echoed(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
         response = await call.send(client, ada, **{"X-Request-ID": "from-the-client"})
@@ -170,12 +172,12 @@ class TestStandardizedErrorEnvelope:
     ) -> None:
         self.check(await call.send(client, ada))
 
-    async def test_401_keeps_its_challenge(self, client: AsyncClient) -> None:
+    async def test_unauthorized_has_a_challenge(self, client: AsyncClient) -> None:
         response = await client.get("/api/v1/users/me")
 
         assert response.headers["WWW-Authenticate"] == "Bearer"
 
-    async def test_429_is_the_envelope_too(
+    async def test_rate_limited_is_the_envelope(
         self, make_app: MakeApp, any_redis_url: str, redis_client: object
     ) -> None:
         app = make_app(redis_url=any_redis_url, rate_limit_enabled=True, rate_limit_requests=1)
@@ -208,7 +210,7 @@ class TestOptionalHardeningIsOptIn:
         assert not RATE_LIMIT_HEADERS & set(response.headers)
 
     @pytest.mark.parametrize("away", [refusing_server, silent_server])
-    async def test_with_redis_away_every_response_is_as_if_it_were_off(
+    async def test_responses_without_redis_are_as_if_the_modules_were_off(
         self, make_app: MakeApp, ada: User, away: RedisServer
     ) -> None:
         async with away() as url, client_for(make_app(redis_url=url, **EVERYTHING_ON)) as client:
@@ -228,7 +230,7 @@ class TestOptionalHardeningIsOptIn:
 
 class TestTestsStayHermetic:
     @pytest.mark.parametrize("folder", ["", "backend"])
-    def test_a_hostile_env_file_changes_nothing(self, tmp_path: Path, folder: str) -> None:
+    def test_hostile_env_file_changes_nothing(self, tmp_path: Path, folder: str) -> None:
         """Settings of a test are the same beside a .env that would break everything."""
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / ".env").write_text("DATABASE_URL=nonsense\nJWT_SECRET_KEY=short\n")
@@ -245,7 +247,7 @@ class TestTestsStayHermetic:
 
         assert done.stdout.strip() == "None"
 
-    def test_no_setting_of_the_shell_reaches_a_test(self) -> None:
+    def test_shell_variable_reaches_no_test(self) -> None:
         names = {name.upper() for name in Settings.model_fields}
 
         assert {name: os.environ[name] for name in names & os.environ.keys()} == {"APP_ENV": "test"}

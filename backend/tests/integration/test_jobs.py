@@ -113,11 +113,11 @@ class TestEnqueue:
 
         assert await jobs.pending() == []
 
-    async def test_payload_of_more_than_16_kib_is_refused(self, db: AsyncSession) -> None:
+    async def test_payload_of_more_than_16_kib_is_rejected(self, db: AsyncSession) -> None:
         with pytest.raises(ValueError, match=str(MAX_PAYLOAD_BYTES)):
             await enqueue(db, EFFECT, Effect(email="x" * MAX_PAYLOAD_BYTES))
 
-    def test_kind_that_takes_more_than_300_seconds_is_refused(self) -> None:
+    def test_kind_that_takes_more_than_300_seconds_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="at most 300 s"):
             JobKind("slow", Effect, timeout_seconds=301)
 
@@ -169,7 +169,9 @@ class TestCompletion:
         await jobs.drain(handlers)
         assert await accounts(session_factory) == ["ada@example.com"]
 
-    async def test_delay_is_kept(self, jobs: Jobs, session_factory: SessionFactory) -> None:
+    async def test_delayed_job_runs_after_its_delay(
+        self, jobs: Jobs, session_factory: SessionFactory
+    ) -> None:
         await ask(session_factory, delay=60)
 
         await jobs.drain(HANDLERS)
@@ -283,7 +285,7 @@ class TestKeys:
 
         assert runs == [1, 1]
 
-    async def test_eight_at_once_make_one_row(
+    async def test_eight_concurrent_enqueues_make_one_row(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         await asyncio.gather(*(ask(session_factory, key="ada") for _ in range(8)))
@@ -364,10 +366,10 @@ class TestLease:
         assert await accounts(session_factory) == []
 
 
-class TestMany:
+class TestLoad:
     """J-13: what a great number of jobs costs the others."""
 
-    async def test_those_that_fail_at_once_are_spread(
+    async def test_retries_of_concurrent_failures_are_spread(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         for number in range(100):
@@ -404,7 +406,7 @@ class TestMany:
 class TestStop:
     """J-08: nothing is lost, and nothing counts as lost."""
 
-    async def test_what_is_in_flight_is_finished(
+    async def test_job_in_flight_is_finished(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         await ask(session_factory)
@@ -422,7 +424,7 @@ class TestStop:
 
         assert await accounts(session_factory) == ["ada@example.com"]
 
-    async def test_what_takes_longer_than_the_drain_is_due_at_once_and_not_lost(
+    async def test_job_longer_than_the_drain_is_due_at_once_and_not_lost(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         await ask(session_factory)
@@ -494,7 +496,7 @@ class TestReleases:
 
         assert await accounts(session_factory) == ["ada@example.com"]
 
-    async def test_dead_job_whose_key_waits_already_is_done_by_that_one(
+    async def test_dead_job_with_a_waiting_key_is_merged(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         await ask(session_factory, key="ada")

@@ -7,7 +7,7 @@ from tests.fixtures.auth import PASSWORD
 from tests.fixtures.env import make_settings
 
 
-def test_everything_works_again_after_a_second_start(database_url: str) -> None:
+def test_application_works_after_a_second_start(database_url: str) -> None:
     app = create_app(make_settings(database_url=database_url))
     seen = []
 

@@ -85,17 +85,17 @@ def hosts(count: int) -> list[str]:
 
 
 class TestOff:
-    async def test_nothing_is_ever_refused(self, client: AsyncClient, ada: User) -> None:
+    async def test_no_login_is_rejected(self, client: AsyncClient, ada: User) -> None:
         assert set(await guess(client, 3 * LOOSE_LIMIT)) == {401}
 
 
-class TestOneAccountFromOneSource:
-    async def test_is_refused_once_it_has_failed_that_often(
+class TestOneAccountFromOneClient:
+    async def test_account_is_rejected_after_the_limit_of_failures(
         self, attacker: AsyncClient, ada: User
     ) -> None:
         assert await guess(attacker, LIMIT + 2) == [401] * LIMIT + [429] * 2
 
-    async def test_refusal_costs_no_hash(self, attacker: AsyncClient, ada: User) -> None:
+    async def test_rejection_costs_no_hash(self, attacker: AsyncClient, ada: User) -> None:
         await guess(attacker, LIMIT)
 
         with recorded_hashing() as runs:
@@ -103,14 +103,14 @@ class TestOneAccountFromOneSource:
 
         assert runs == []
 
-    async def test_other_accounts_are_not_refused(
+    async def test_other_accounts_are_not_rejected(
         self, attacker: AsyncClient, ada: User, grace: User
     ) -> None:
         await guess(attacker, LIMIT + 1)
 
         assert (await log_in(attacker, grace.email)).status_code == 200
 
-    async def test_success_forgets_the_failures_before_it(
+    async def test_success_resets_the_failures_before_it(
         self, attacker: AsyncClient, ada: User
     ) -> None:
         for _ in range(3):
@@ -121,7 +121,7 @@ class TestOneAccountFromOneSource:
 
 
 class TestOwner:
-    async def test_gets_in_from_elsewhere_while_an_attacker_is_refused(
+    async def test_owner_logs_in_from_another_client_during_an_attack(
         self, throttled: Throttled, ada: User
     ) -> None:
         app = throttled()
@@ -131,8 +131,8 @@ class TestOwner:
             assert await log_in_from(app, "198.51.100.1") == 200
 
 
-class TestOneAccountFromManySources:
-    async def test_is_refused_after_ten_times_as_many_failures(
+class TestOneAccountFromManyClients:
+    async def test_account_is_rejected_after_ten_times_as_many_failures(
         self, throttled: Throttled, ada: User
     ) -> None:
         app = throttled()
@@ -143,8 +143,10 @@ class TestOneAccountFromManySources:
         assert await log_in_from(app, "198.51.100.1") == 429
 
 
-class TestManyAccountsFromOneSource:
-    async def test_are_refused_after_ten_times_as_many_failures(self, throttled: Throttled) -> None:
+class TestManyAccountsFromOneClient:
+    async def test_accounts_are_rejected_after_ten_times_as_many_failures(
+        self, throttled: Throttled
+    ) -> None:
         app = throttled()
         async with client_for(app, "192.0.2.1") as attacker:
             seen = [
@@ -157,8 +159,8 @@ class TestManyAccountsFromOneSource:
         assert await guess_from(app, ["192.0.2.2"], "user0@example.com") == [401]
 
 
-class TestRefusal:
-    async def test_is_the_envelope_with_retry_after_and_no_other_header(
+class TestRejection:
+    async def test_rejection_is_the_envelope_with_retry_after_and_no_other_header(
         self, attacker: AsyncClient, ada: User
     ) -> None:
         await guess(attacker, LIMIT)
@@ -172,7 +174,9 @@ class TestRefusal:
         assert WINDOW_SECONDS - 60 <= int(response.headers["Retry-After"]) <= WINDOW_SECONDS
         assert not [name for name in response.headers if name.startswith("x-ratelimit")]
 
-    async def test_ends_when_it_says(self, clock: Clock, throttled: Throttled, ada: User) -> None:
+    async def test_rejection_ends_after_retry_after(
+        self, clock: Clock, throttled: Throttled, ada: User
+    ) -> None:
         async with client_for(throttled()) as client:
             for _ in range(LIMIT):
                 await guess(client, 1)
@@ -186,7 +190,7 @@ class TestRefusal:
 
         assert (early.status_code, in_time.status_code) == (429, 200)
 
-    async def test_is_an_event_in_the_log_that_names_the_request_and_no_account(
+    async def test_rejection_is_logged_with_the_request_and_without_the_account(
         self, throttled: Throttled, ada: User, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.handler.setFormatter(JsonFormatter())
@@ -214,7 +218,7 @@ async def throttled_by(make_app: MakeApp, url: str) -> AsyncIterator[AsyncClient
 
 class TestWithoutRedis:
 
-    async def test_refusing_redis_refuses_nobody(self, make_app: MakeApp, ada: User) -> None:
+    async def test_unreachable_redis_rejects_no_login(self, make_app: MakeApp, ada: User) -> None:
         async with throttled_by(make_app, REFUSING) as client:
             assert await guess(client, 2 * LIMIT) == [401] * 2 * LIMIT
             assert (await log_in(client)).status_code == 200

@@ -35,7 +35,7 @@ class TestMail:
     @pytest.mark.parametrize(
         "subject", ["a\r\nBcc: eve@example.com", "a\nb", "a\0b", "a\u2028b", "", "x" * 8_192]
     )
-    def test_subject_that_is_no_line_is_refused(self, subject: str) -> None:
+    def test_subject_of_more_than_one_line_is_rejected(self, subject: str) -> None:
         with pytest.raises(ValueError, match="subject"):
             Mail("ada@example.com", subject, "text")
 
@@ -52,11 +52,11 @@ class TestMail:
             "ädä@example.com",
         ],
     )
-    def test_what_is_not_one_address_is_refused(self, address: str) -> None:
+    def test_recipient_that_is_not_one_address_is_rejected(self, address: str) -> None:
         with pytest.raises(ValueError, match="address"):
             Mail(address, "subject", "text")
 
-    def test_domain_is_written_as_dns_knows_it(self) -> None:
+    def test_domain_is_encoded_for_dns(self) -> None:
         assert Mail("ada@bücher.example", "subject", "text").to == "ada@xn--bcher-kva.example"
 
     def test_subject_in_any_script_is_encoded(self) -> None:
@@ -73,7 +73,7 @@ class TestMail:
             "text/html",
         ]
 
-    def test_message_id_is_that_of_the_mail_and_of_the_sender(self) -> None:
+    def test_message_id_holds_the_mail_id_and_the_sender_domain(self) -> None:
         mail = Mail("ada@example.com", "s", "text")
 
         assert message_of(mail, SENDER, "job")["Message-ID"] == "<job@example.com>"
@@ -91,7 +91,7 @@ class TestSmtp:
         assert (message["Subject"], message["To"]) == ("Hello", "ada@example.com")
 
     @pytest.mark.parametrize("verb", ["RCPT", "END"])
-    async def test_5xx_to_recipient_or_message_is_final(self, verb: str) -> None:
+    async def test_permanent_reply_to_recipient_or_message_is_final(self, verb: str) -> None:
         async with smtp_server() as server:
             server.said[verb] = "550 no such user ada@example.com"
 
@@ -109,7 +109,7 @@ class TestSmtp:
             ("CONNECT", "554 no"),
         ],
     )
-    async def test_anything_else_is_tried_again(self, verb: str, reply: str) -> None:
+    async def test_other_reply_is_retried(self, verb: str, reply: str) -> None:
         async with smtp_server() as server:
             server.said[verb] = reply
 
@@ -120,7 +120,7 @@ class TestSmtp:
         assert caught.value.__suppress_context__
 
     @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END"])
-    async def test_server_that_hangs_in_any_phase_is_given_up(
+    async def test_server_that_hangs_times_out_in_any_phase(
         self, verb: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 0.1)
@@ -130,7 +130,7 @@ class TestSmtp:
             with pytest.raises(MailDelayed):
                 await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
 
-    async def test_server_without_starttls_gets_nothing(self) -> None:
+    async def test_server_without_starttls_receives_no_mail(self) -> None:
         async with smtp_server() as server:
             mailer = SmtpMailer(f"smtp://127.0.0.1:{server.port}", SENDER)
             mailer.options["start_tls"] = smtp.start_tls("smtp", "mail.example.com")
@@ -140,7 +140,7 @@ class TestSmtp:
 
         assert server.received == []
 
-    async def test_server_that_dies_after_the_message_gets_it_again_under_the_same_id(
+    async def test_mail_is_sent_again_under_the_same_id_after_a_crash(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         async with smtp_server() as server:
@@ -160,7 +160,7 @@ class TestSmtp:
         first, second = (message["Message-ID"] for _, message in server.received)
         assert first == second
 
-    async def test_refused_mail_makes_its_job_dead(
+    async def test_rejected_mail_makes_its_job_dead(
         self, jobs: Jobs, session_factory: SessionFactory
     ) -> None:
         async with smtp_server() as server:
@@ -187,7 +187,7 @@ HANDLER = Handler(KIND, say_hello)
 
 
 class TestSettings:
-    """M-03: what production refuses, and what is not imported where it is off."""
+    """M-03: what production rejects, and what is not imported where it is off."""
 
     @pytest.mark.parametrize(
         ("changes", "named"),
@@ -202,7 +202,7 @@ class TestSettings:
             ({"smtp_url": "http://mail"}, "SMTP_URL"),
         ],
     )
-    def test_what_would_not_work_or_not_be_safe_is_refused(
+    def test_unsafe_or_incomplete_settings_are_rejected(
         self, changes: dict[str, str], named: str
     ) -> None:
         with pytest.raises(ValueError, match=f"(?i){named}"):
@@ -211,7 +211,7 @@ class TestSettings:
     def test_off_drops_mail(self) -> None:
         assert type(build_mailer(make_settings(mail_mode="off"))).__name__ == "NullMailer"
 
-    def test_client_library_is_imported_only_where_it_is_on(self) -> None:
+    def test_client_library_is_imported_only_where_mail_is_on(self) -> None:
         code = "import sys, app.main; sys.exit('aiosmtplib' in sys.modules)"
 
         subprocess.run(

@@ -71,7 +71,7 @@ async def test_up_down_up_leaves_the_same_schema(empty_url: str) -> None:
     assert gone == {}
 
 
-async def test_nobody_has_an_account_before_somebody_makes_one(empty_url: str) -> None:
+async def test_fresh_database_has_no_account(empty_url: str) -> None:
     await after(empty_url, ("upgrade", "head"))
     engine = build_engine(make_settings(database_url=empty_url))
     assert engine is not None
@@ -112,7 +112,7 @@ def step(connection: Connection, change: Callable[[], None]) -> object:
 
 
 @pytest.mark.slow
-async def test_the_schema_is_the_models(empty_url: str) -> None:
+async def test_schema_is_the_models(empty_url: str) -> None:
     await after(empty_url, ("upgrade", "head"))
 
     code, output = await alembic_process(empty_url, "check")
@@ -121,7 +121,7 @@ async def test_the_schema_is_the_models(empty_url: str) -> None:
     assert "No new upgrade operations detected" in output
 
 
-async def test_the_constraints_and_indexes_are_those_of_the_models(engine: AsyncEngine) -> None:
+async def test_constraints_and_indexes_are_those_of_the_models(engine: AsyncEngine) -> None:
     """By name, because Alembic compares no CHECK, and on SQLite no index of an expression."""
     async with engine.connect() as connection:
         found = await connection.run_sync(named_rules)
@@ -130,7 +130,7 @@ async def test_the_constraints_and_indexes_are_those_of_the_models(engine: Async
     assert found == wanted
 
 
-async def test_there_is_one_head() -> None:
+async def test_migrations_have_one_head() -> None:
     assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
 
 
@@ -154,7 +154,7 @@ async def test_statements_can_be_written_instead_of_run(empty_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_a_missing_database_url_is_one_clear_sentence() -> None:
+async def test_missing_database_url_is_one_clear_sentence() -> None:
     code, output = await alembic_process("", "upgrade", "head")
 
     assert code == 1
@@ -162,7 +162,7 @@ async def test_a_missing_database_url_is_one_clear_sentence() -> None:
 
 
 @pytest.mark.slow
-async def test_a_database_that_is_away_is_one_line_that_tells_no_password() -> None:
+async def test_database_that_is_away_is_one_line_that_tells_no_password() -> None:
     code, output = await alembic_process(
         "postgresql://app:marker@127.0.0.1:1/app", "upgrade", "head"
     )
@@ -180,9 +180,7 @@ def test_history_does_not_import_the_application(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not is_postgres(), reason="SQLite has no lock of a table")
-async def test_a_table_in_use_is_tried_again_until_it_is_free(
-    empty_url: str, tmp_path: Path
-) -> None:
+async def test_migration_of_a_table_in_use_is_retried(empty_url: str, tmp_path: Path) -> None:
     await after(empty_url, ("upgrade", "head"))
     ini = with_one_more(tmp_path, "    op.add_column('users', sa.Column('nickname', sa.Text()))\n")
     reader, watcher = await asyncpg.connect(empty_url), await asyncpg.connect(empty_url)
@@ -209,10 +207,10 @@ async def test_a_table_in_use_is_tried_again_until_it_is_free(
 @pytest.mark.slow
 @pytest.mark.skipif(not is_postgres(), reason="SQLite builds no index concurrently")
 @pytest.mark.parametrize("way", ["a command line", "a connection of the loop"])
-async def test_a_migration_may_leave_its_transaction(
+async def test_migration_may_leave_its_transaction(
     empty_url: str, tmp_path: Path, way: str
 ) -> None:
-    """CREATE INDEX CONCURRENTLY is refused inside one; autocommit_block() is Alembic's way out."""
+    """CREATE INDEX CONCURRENTLY is rejected inside one; autocommit_block() is Alembic's way out."""
     ini = with_one_more(
         tmp_path,
         "    with op.get_context().autocommit_block():\n"
@@ -231,7 +229,7 @@ async def test_a_migration_may_leave_its_transaction(
 
 
 @pytest.mark.slow
-async def test_checkout_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
+async def test_checkout_works_in_a_folder_of_any_name(tmp_path: Path) -> None:
     """Jenkins makes ``feature%2Fx``. What is interpolated or decoded would be another folder, or none."""
     root = tmp_path / "feature%2Fx?y"
     shutil.copytree(PROJECT_ROOT / "backend" / "app", root / "backend" / "app")
@@ -251,7 +249,7 @@ async def test_checkout_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_migrations_of_another_checkout_are_refused(tmp_path: Path) -> None:
+async def test_migrations_of_another_checkout_are_rejected(tmp_path: Path) -> None:
     shutil.copy(PROJECT_ROOT / "backend" / "alembic.ini", tmp_path)
     (tmp_path / "alembic").mkdir()
 

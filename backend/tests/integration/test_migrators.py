@@ -48,7 +48,7 @@ def impatient(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return empty_url
 
 
-async def test_who_waits_in_vain_ends_with_one_line(impatient: str) -> None:
+async def test_migrator_that_times_out_ends_with_one_line(impatient: str) -> None:
     await migrate(impatient)
 
     async with another_migrator(impatient):
@@ -60,7 +60,7 @@ async def test_who_waits_in_vain_ends_with_one_line(impatient: str) -> None:
 
 
 @pytest.mark.parametrize("reader", ["current", "check", "history --indicate-current"])
-async def test_who_only_reads_does_not_wait(impatient: str, reader: str) -> None:
+async def test_reading_command_does_not_wait_for_the_lock(impatient: str, reader: str) -> None:
     await migrate(impatient)
 
     async with another_migrator(impatient):
@@ -79,7 +79,7 @@ async def test_who_only_reads_does_not_wait(impatient: str, reader: str) -> None
         f"postgresql://app:{MARKER}@127.0.0.1,127.0.0.2:1,2,3/app",
     ],
 )
-async def test_server_that_cannot_be_used_is_one_line_without_the_password(url: str) -> None:
+async def test_unusable_server_is_one_line_without_the_password(url: str) -> None:
     with pytest.raises(SystemExit) as ended:
         await migrations._connect(url)
 
@@ -95,9 +95,7 @@ async def test_server_that_cannot_be_used_is_one_line_without_the_password(url: 
         ("no database, but as long as one " * 9, "DatabaseError: file is not a database"),
     ],
 )
-def test_file_that_cannot_be_used_is_one_line(
-    tmp_path: Path, content: str | None, reason: str
-) -> None:
+def test_unusable_file_is_one_line(tmp_path: Path, content: str | None, reason: str) -> None:
     path = tmp_path / "notes.db"
     if content is None:
         path.mkdir()
@@ -108,7 +106,7 @@ def test_file_that_cannot_be_used_is_one_line(
         build_migration_engine(make_settings(database_url=f"sqlite:///{path.as_posix()}"))
 
 
-def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(SystemExit, match=r"^No connection to the database: FileExistsError: "):

@@ -18,6 +18,7 @@ from app.core.app_factory import create_app
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
 from app.models.user import User
+from tests.fixtures.api_calls import BODY_LIMIT, MARKER, Call, app_on
 from tests.fixtures.auth import headers_of
 from tests.fixtures.authorization import served
 from tests.fixtures.callers import Caller, Callers, path_of, send
@@ -25,7 +26,6 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import NONE, OPERATIONS, Row
 from tests.fixtures.resource import PLACEHOLDER
-from tests.fixtures.surface import BODY_LIMIT, MARKER, Call, app_on
 
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
 READY = "v1_health_ready"
@@ -154,7 +154,7 @@ def is_bounded(node: dict[str, Any]) -> bool:
 
 
 class TestDocument:
-    async def test_is_what_the_server_serves(
+    async def test_document_lists_the_served_routes(
         self, client: AsyncClient, schema: dict[str, Any]
     ) -> None:
         response = await client.get("/openapi.json")
@@ -162,7 +162,7 @@ class TestDocument:
         assert response.headers["Content-Type"] == "application/json"
         assert response.json() == schema
 
-    def test_names_its_operations_as_it_always_did(self, schema: dict[str, Any]) -> None:
+    def test_operation_ids_do_not_change(self, schema: dict[str, Any]) -> None:
         found = {
             operation["operationId"]: (method, path)
             for method, path, operation in operations(schema)
@@ -170,25 +170,25 @@ class TestDocument:
 
         assert found == {name: row.route for name, row in OPERATIONS.items()}
 
-    def test_has_no_name_twice(self, schema: dict[str, Any]) -> None:
+    def test_operation_ids_are_unique(self, schema: dict[str, Any]) -> None:
         names = [operation["operationId"] for _, _, operation in operations(schema)]
 
         assert len(names) == len(set(names)) == len(OPERATIONS)
 
-    def test_is_the_same_for_every_process(self, schema: dict[str, Any]) -> None:
+    def test_document_is_the_same_for_every_process(self, schema: dict[str, Any]) -> None:
         assert create_app(make_settings()).openapi() == schema
 
-    def test_lists_no_head_and_no_options(self, schema: dict[str, Any]) -> None:
+    def test_document_lists_no_head_and_no_options(self, schema: dict[str, Any]) -> None:
         assert not {method for method, _, _ in operations(schema)} & {"HEAD", "OPTIONS"}
 
-    def test_has_every_path_in_a_version_except_the_frozen_ones(
+    def test_document_has_every_path_in_a_version_except_the_frozen_ones(
         self, schema: dict[str, Any]
     ) -> None:
         unversioned = {path for path in schema["paths"] if not path.startswith("/api/")}
 
         assert unversioned == LEGACY
 
-    def test_marks_the_old_paths_of_versioned_operations_as_deprecated(
+    def test_document_marks_the_old_paths_of_versioned_operations_as_deprecated(
         self, schema: dict[str, Any]
     ) -> None:
         deprecated = {
@@ -197,34 +197,34 @@ class TestDocument:
 
         assert deprecated == {"/users", "/users/me", "/users/{user_id}"}
 
-    def test_describes_and_tags_every_operation(self, schema: dict[str, Any]) -> None:
+    def test_document_describes_and_tags_every_operation(self, schema: dict[str, Any]) -> None:
         for _, _, operation in operations(schema):
             assert operation["summary"]
             assert operation["description"]
             assert operation["tags"]
 
-    def test_knows_nothing_of_the_frameworks_own_errors(self, schema: dict[str, Any]) -> None:
+    def test_document_has_no_error_schema_of_the_framework(self, schema: dict[str, Any]) -> None:
         assert not {"HTTPValidationError", "ValidationError"} & set(schema["components"]["schemas"])
 
-    def test_shows_no_hash_of_a_password(self, schema: dict[str, Any]) -> None:
+    def test_document_has_no_password_hash(self, schema: dict[str, Any]) -> None:
         assert "hash" not in str(schema["components"]).lower()
 
 
 class TestInput:
-    def test_is_bounded_everywhere(self, schema: dict[str, Any]) -> None:
+    def test_input_fields_are_bounded(self, schema: dict[str, Any]) -> None:
         found = list(inputs(schema))
 
         assert len(found) > 10
         assert [at for at, node in found if not is_bounded(node)] == []
 
-    def test_is_never_of_an_unknown_type(self, schema: dict[str, Any]) -> None:
+    def test_input_fields_have_a_type(self, schema: dict[str, Any]) -> None:
         described = {"type", "enum", "const", "anyOf", "oneOf", "allOf"}
 
         assert [at for at, node in inputs(schema) if not described & set(node)] == []
 
 
 class TestErrors:
-    def test_are_all_described_by_the_envelope(self, schema: dict[str, Any]) -> None:
+    def test_errors_are_described_by_the_envelope(self, schema: dict[str, Any]) -> None:
         for _, _, operation in operations(schema):
             for status, response in operation["responses"].items():
                 if int(status) < 400 or (operation["operationId"], status) == (READY, "503"):
@@ -233,13 +233,15 @@ class TestErrors:
                     "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}
                 }
 
-    def test_of_readiness_are_described_by_its_own_shape(self, schema: dict[str, Any]) -> None:
+    def test_readiness_errors_are_described_by_their_own_schema(
+        self, schema: dict[str, Any]
+    ) -> None:
         response = schema["paths"]["/api/v1/health/ready"]["get"]["responses"]["503"]
 
         content = response["content"]["application/json"]
         assert content["schema"] == {"$ref": "#/components/schemas/Readiness"}
 
-    def test_envelope_is_described_to_the_letter(self, schema: dict[str, Any]) -> None:
+    def test_envelope_schema_is_complete(self, schema: dict[str, Any]) -> None:
         schemas = schema["components"]["schemas"]
 
         assert schemas["ErrorEnvelope"]["required"] == ["error"]
@@ -258,7 +260,7 @@ class TestErrors:
             ("503", "Retry-After"),
         ],
     )
-    def test_declare_the_headers_that_they_carry(
+    def test_errors_declare_their_headers(
         self, schema: dict[str, Any], status: str, header: str
     ) -> None:
         responses = [
@@ -350,13 +352,13 @@ class TestStatuses:
 
 
 class TestRoutes:
-    def test_are_all_strict_about_their_bodies(self, app: FastAPI) -> None:
+    def test_routes_are_strict_about_their_bodies(self, app: FastAPI) -> None:
         routes = [context.original_route for context in iter_route_contexts(app.routes)]
 
         assert len(routes) >= len(OPERATIONS)
         assert [route for route in routes if not isinstance(route, StrictRoute)] == []
 
-    def test_need_a_token_of_the_password_flow(self, schema: dict[str, Any]) -> None:
+    def test_protected_routes_declare_the_password_flow(self, schema: dict[str, Any]) -> None:
         schemes = schema["components"]["securitySchemes"]
         used = [
             operation["security"]

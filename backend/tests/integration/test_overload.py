@@ -1,4 +1,4 @@
-"""More requests at once than a process takes: the rest is refused in the envelope, and probes are answered."""
+"""More requests at once than a process takes: the rest is rejected in the envelope, and probes are answered."""
 
 import asyncio
 import logging
@@ -49,7 +49,7 @@ async def busy(make_app: MakeApp) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_refusal_is_an_envelope_with_id_and_retry_after(busy: AsyncClient) -> None:
+async def test_rejection_is_an_envelope_with_id_and_retry_after(busy: AsyncClient) -> None:
     response = await busy.get(ME, headers={"X-Request-ID": "mine"})
 
     assert response.status_code == 503
@@ -66,7 +66,7 @@ async def test_refusal_is_an_envelope_with_id_and_retry_after(busy: AsyncClient)
     }
 
 
-async def test_refusal_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient) -> None:
+async def test_rejection_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient) -> None:
     responses = [
         await busy.get(ME, headers={"Origin": origin}) for origin in (ORIGIN, "https://x.y")
     ]
@@ -75,18 +75,18 @@ async def test_refusal_can_be_read_by_the_allowed_origin_alone(busy: AsyncClient
     assert allowed == [ORIGIN, None]
 
 
-async def test_preflight_is_served_all_the_same(busy: AsyncClient) -> None:
+async def test_preflight_is_served_under_overload(busy: AsyncClient) -> None:
     wanted = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
 
     assert (await busy.options("/api/v1/users", headers=wanted)).status_code == 200
 
 
 @pytest.mark.parametrize("path", PROBES)
-async def test_probes_are_served(busy: AsyncClient, path: str) -> None:
+async def test_probes_are_served_under_overload(busy: AsyncClient, path: str) -> None:
     assert (await busy.get(path)).status_code == 200
 
 
-async def test_refusals_are_one_warning_and_no_line_each(busy: AsyncClient) -> None:
+async def test_rejections_are_one_warning_and_no_line_each(busy: AsyncClient) -> None:
     with collected(logging.INFO) as records:
         for _ in range(5):
             await busy.get(ME)
@@ -95,7 +95,7 @@ async def test_refusals_are_one_warning_and_no_line_each(busy: AsyncClient) -> N
     assert [record.getMessage() for record in ours] == ["concurrency_limit_reached"]
 
 
-async def test_everybody_is_served_again_afterwards(make_app: MakeApp) -> None:
+async def test_requests_are_served_after_the_overload(make_app: MakeApp) -> None:
     app = make_app(max_concurrent_requests=1)
     async with Occupied(app) as client:
         refused = await client.get(ME)
@@ -105,6 +105,6 @@ async def test_everybody_is_served_again_afterwards(make_app: MakeApp) -> None:
     assert [refused.status_code, served.status_code] == [503, 401]
 
 
-async def test_no_limit_where_it_is_0(make_app: MakeApp) -> None:
+async def test_limit_of_0_is_no_limit(make_app: MakeApp) -> None:
     async with Occupied(make_app(max_concurrent_requests=0)) as client:
         assert (await client.get(ME)).status_code == 401

@@ -15,7 +15,7 @@ from tests.fixtures.live import live
         ("/svc/health", "", 404),
     ],
 )
-async def test_proxy_has_to_strip_the_prefix(
+async def test_unstripped_prefix_is_not_found(
     app: FastAPI, sent: str, root_path: str, status: int
 ) -> None:
     async with live(app, root_path=root_path) as server:

@@ -1,4 +1,4 @@
-"""More requests than connections: a wait that would be too long is refused before it begins, and what has begun is finished."""
+"""More requests than connections: a wait that would be too long is rejected before it begins, and what has begun is finished."""
 
 import asyncio
 import logging
@@ -70,7 +70,7 @@ async def ask(client: AsyncClient, path: str) -> asyncio.Task[Response]:
     return task
 
 
-async def test_wait_that_would_be_too_long_is_refused_at_once(
+async def test_request_with_too_long_a_wait_is_rejected_at_once(
     one: OneConnection, client: AsyncClient
 ) -> None:
     one.expect_slow_places()
@@ -89,7 +89,7 @@ async def test_wait_that_would_be_too_long_is_refused_at_once(
     assert [(await task).status_code for task in (held, first)] == [200, 200]
 
 
-async def test_nobody_is_refused_here_while_the_processor_is_short(
+async def test_request_is_not_rejected_while_the_cpu_is_the_bottleneck(
     one: OneConnection, client: AsyncClient
 ) -> None:
     one.expect_slow_places()
@@ -102,7 +102,7 @@ async def test_nobody_is_refused_here_while_the_processor_is_short(
     assert [(await task).status_code for task in (held, first, waiting)] == [200] * 3
 
 
-async def test_what_has_begun_is_finished_before_newcomers(
+async def test_begun_request_is_served_before_newcomers(
     one: OneConnection, client: AsyncClient
 ) -> None:
     held = await ask(client, "/hold")
@@ -116,7 +116,7 @@ async def test_what_has_begun_is_finished_before_newcomers(
     assert [task.result().status_code for task in (held, *newcomers)] == [200] * 4
 
 
-async def test_readiness_waits_and_is_not_refused(one: OneConnection, client: AsyncClient) -> None:
+async def test_readiness_waits_and_is_not_rejected(one: OneConnection, client: AsyncClient) -> None:
     one.expect_slow_places()
     held = await ask(client, "/hold")
     waiting = [await ask(client, "/read"), await ask(client, READY)]
@@ -125,9 +125,7 @@ async def test_readiness_waits_and_is_not_refused(one: OneConnection, client: As
     assert [(await task).status_code for task in (held, *waiting)] == [200] * 3
 
 
-async def test_burst_before_anybody_has_waited_is_served(
-    one: OneConnection, client: AsyncClient
-) -> None:
+async def test_first_burst_is_served(one: OneConnection, client: AsyncClient) -> None:
     one.go_on.set()
     tasks = [asyncio.create_task(client.get("/read")) for _ in range(50)]
 
@@ -135,7 +133,7 @@ async def test_burst_before_anybody_has_waited_is_served(
 
 
 @pytest.mark.parametrize("path", ["/read", "/hold"])
-async def test_everybody_is_served_again_afterwards(
+async def test_requests_are_served_after_the_burst(
     one: OneConnection, client: AsyncClient, path: str
 ) -> None:
     one.expect_slow_places()

@@ -9,9 +9,9 @@ from httpx2 import ASGITransport, AsyncClient, Response
 from redis.asyncio import Redis
 
 from app.models.user import User
+from tests.fixtures.api_calls import BODY_LIMIT, Call, calls_on, named, with_broken_routes
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
-from tests.fixtures.surface import BODY_LIMIT, Call, calls_on, named, with_broken_routes
 
 NAMES = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 USERS = "/api/v1/users"
@@ -60,10 +60,10 @@ async def statuses(client: AsyncClient, times: int, **headers: str) -> list[int]
 
 class TestOff:
     @pytest.mark.parametrize("path", [*UNLIMITED, ME])
-    async def test_no_response_has_a_header(self, client: AsyncClient, path: str) -> None:
+    async def test_response_has_no_rate_limit_header(self, client: AsyncClient, path: str) -> None:
         assert told(await client.get(path)) == [None] * 3
 
-    async def test_nothing_is_ever_refused(self, client: AsyncClient) -> None:
+    async def test_no_request_is_rejected(self, client: AsyncClient) -> None:
         assert set(await statuses(client, 200)) == {401}
 
 
@@ -85,7 +85,7 @@ class TestScope:
 
         assert (await limited_client.get(ME)).headers["X-RateLimit-Remaining"] == str(LIMIT - 1)
 
-    async def test_serving_below_a_prefix_is_limited_too(self, limited: Limited) -> None:
+    async def test_paths_below_a_prefix_are_limited(self, limited: Limited) -> None:
         transport = ASGITransport(app=limited(), root_path="/svc")
         async with AsyncClient(transport=transport, base_url="http://testserver") as client:
             responses = [await client.get(f"/svc{ME}") for _ in range(LIMIT + 1)]
@@ -95,7 +95,7 @@ class TestScope:
 
 class TestHeaders:
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
-    async def test_every_limited_response_has_all_three(
+    async def test_limited_response_has_three_headers(
         self, limited: Limited, ada: User, call: Call
     ) -> None:
         app = with_broken_routes(limited(max_body_bytes=BODY_LIMIT))
@@ -112,7 +112,9 @@ class TestHeaders:
 
         assert [a.headers["X-RateLimit-Remaining"] for a in responses] == ["2", "1", "0", "0", "0"]
 
-    async def test_429_is_the_envelope_with_retry_after(self, limited_client: AsyncClient) -> None:
+    async def test_rate_limited_is_the_envelope_with_retry_after(
+        self, limited_client: AsyncClient
+    ) -> None:
         await statuses(limited_client, LIMIT)
 
         response = await limited_client.get(ME)
@@ -124,7 +126,7 @@ class TestHeaders:
         assert response.headers["Retry-After"] == response.headers["X-RateLimit-Reset"]
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
-    async def test_a_browser_may_read_them(self, limited: Limited) -> None:
+    async def test_headers_are_exposed_to_browsers(self, limited: Limited) -> None:
         origin = "https://shop.example.com"
         async with client_for(limited(cors_allowed_origins=origin)) as client:
             responses = [await client.get(ME, headers={"Origin": origin}) for _ in range(LIMIT + 1)]
@@ -135,8 +137,8 @@ class TestHeaders:
         assert all(name in exposed for name in (*NAMES, "Retry-After"))
 
 
-class TestWhoIsCounted:
-    async def test_users_behind_one_address_do_not_disturb_each_other(
+class TestKey:
+    async def test_users_behind_one_address_are_counted_apart(
         self, limited_client: AsyncClient, ada: User, grace: User
     ) -> None:
         assert await statuses(limited_client, LIMIT + 1, **headers_of(ada)) == [200] * LIMIT + [429]

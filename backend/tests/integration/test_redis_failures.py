@@ -61,7 +61,7 @@ def transitions(records: list[logging.LogRecord]) -> list[str]:
 
 class TestEveryFault:
     @pytest.mark.parametrize("name", MISBEHAVIOUR)
-    async def test_request_is_served_and_the_log_says_so_once(
+    async def test_request_is_served_and_the_failure_logged_once(
         self, make_app: MakeApp, ada: User, name: str
     ) -> None:
         async with (
@@ -74,7 +74,9 @@ class TestEveryFault:
         assert transitions(records) == ["dependency_degraded"]
         assert redis.connections <= circuit_breaker.OPEN_AFTER
 
-    async def test_refusing_redis(self, make_app: MakeApp, ada: User) -> None:
+    async def test_request_is_served_while_redis_refuses_connections(
+        self, make_app: MakeApp, ada: User
+    ) -> None:
         async with limited(make_app, REFUSING) as client:
             with collected(logging.INFO) as records:
                 await assert_served(client, ada, 15)
@@ -102,11 +104,11 @@ class TestEveryFault:
             assert seconds < 1
 
 
-class TestScriptsAreRefused:
+class TestScriptsAreRejected:
     """PING is answered and everything else is not: nobody is limited, and everybody is told."""
 
     @pytest.mark.parametrize("name", ["OOM", "NOPERM", "CROSSSLOT"])
-    async def test_request_is_served_and_log_telemetry_and_readiness_say_so(
+    async def test_request_is_served_and_the_failure_reported(
         self, make_app: MakeApp, ada: User, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(readiness, "FRESH_SECONDS", 0)
@@ -130,7 +132,7 @@ class TestScriptsAreRefused:
 
 class TestReset:
     @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-    def test_connections_that_are_reset_are_never_an_error(self, loop: str) -> None:
+    def test_reset_connections_cause_no_error(self, loop: str) -> None:
         async def scenario() -> list[Response]:
             async with listening(saying(ADMITTED)) as redis:
                 app = create_app(make_settings(redis_url=redis.url, rate_limit_enabled=True))
@@ -155,7 +157,7 @@ class TestRecovery:
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(circuit_breaker, "TRIAL_SECONDS", 0.2)
 
-    async def test_limit_acts_again_when_redis_is_back(
+    async def test_limit_applies_when_redis_is_back(
         self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
     ) -> None:
         async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:
@@ -171,7 +173,7 @@ class TestRecovery:
         assert "X-RateLimit-Limit" in response.headers
         assert transitions(records) == ["dependency_degraded", "dependency_recovered"]
 
-    async def test_restart_between_two_requests_is_never_an_error(
+    async def test_restart_between_two_requests_causes_no_error(
         self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
     ) -> None:
         async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core.context import request_id_var
 from app.core.logging import JsonFormatter
-from tests.fixtures.surface import BODY_LIMIT, app_on, with_broken_routes
+from tests.fixtures.api_calls import BODY_LIMIT, app_on, with_broken_routes
 
 ID = "X-Request-ID"
 ORIGIN = "https://app.example.com"
@@ -26,7 +26,7 @@ def app(engine: AsyncEngine) -> FastAPI:
 class TestEveryResponse:
 
     @pytest.mark.parametrize(("origin", "status"), [(ORIGIN, 200), ("https://evil.example", 400)])
-    async def test_carries_an_id_also_for_a_cors_preflight(
+    async def test_response_has_an_id_also_for_a_preflight(
         self, client: AsyncClient, origin: str, status: int
     ) -> None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST", ID: "preflight"}
@@ -39,7 +39,7 @@ class TestEveryResponse:
 
 class TestContext:
     @pytest.mark.parametrize("path", ["/health", "/nothing", "/boom"])
-    async def test_is_empty_again_after_the_request(self, client: AsyncClient, path: str) -> None:
+    async def test_context_is_empty_after_the_request(self, client: AsyncClient, path: str) -> None:
         await client.get(path, headers={ID: "first"})
 
         assert request_id_var.get() is None

@@ -34,7 +34,7 @@ def summaries(logs: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     return [vars(line) for line in logs.records if line.name == "app.request"]
 
 
-async def test_one_line_with_the_route_template_and_the_outcome(
+async def test_line_names_the_route_template_and_the_status(
     client: AsyncClient, ada: User, logs: pytest.LogCaptureFixture
 ) -> None:
     await client.get(f"/api/v1/users/{ada.id}", headers=headers_of(ada))
@@ -46,7 +46,7 @@ async def test_one_line_with_the_route_template_and_the_outcome(
     assert isinstance(line["duration_ms"], float)
 
 
-async def test_line_says_when_from_where_what_and_which_request(
+async def test_line_has_time_client_method_path_and_request_id(
     app: FastAPI, ada: User, logs: pytest.LogCaptureFixture
 ) -> None:
     logs.handler.setFormatter(JsonFormatter())
@@ -69,7 +69,7 @@ async def test_unknown_paths_share_one_route(
     assert {line["route"] for line in summaries(logs)} == {"__unmatched__"}
 
 
-async def test_a_refused_method_is_logged_under_its_route(
+async def test_rejected_method_is_logged_under_its_route(
     client: AsyncClient, logs: pytest.LogCaptureFixture
 ) -> None:
     await client.delete("/api/v1/users/me")
@@ -77,7 +77,7 @@ async def test_a_refused_method_is_logged_under_its_route(
     assert summaries(logs)[0]["route"] == "/api/v1/users/me"
 
 
-async def test_an_unhandled_error_is_logged_as_500(
+async def test_unhandled_error_is_logged_as_500(
     make_app: MakeApp, logs: pytest.LogCaptureFixture
 ) -> None:
     app: FastAPI = make_app()
@@ -109,7 +109,7 @@ async def test_line_does_not_wait_for_background_tasks(
     assert len(summaries(logs)) == 1
 
 
-async def test_a_response_whose_client_has_gone_is_no_error(app: FastAPI) -> None:
+async def test_response_whose_client_has_gone_is_no_error(app: FastAPI) -> None:
     async def receive() -> Message:
         return {"type": "http.request", "body": b""}
 
@@ -123,7 +123,7 @@ async def test_a_response_whose_client_has_gone_is_no_error(app: FastAPI) -> Non
     assert [record.levelname for record in records if record.name.startswith("app.")] == ["INFO"]
 
 
-async def test_what_fails_after_the_response_is_logged_once_with_the_request_id(
+async def test_failure_after_the_response_is_logged_once_with_the_request_id(
     make_app: MakeApp, logs: pytest.LogCaptureFixture
 ) -> None:
     app = make_app()
@@ -150,7 +150,7 @@ async def test_what_fails_after_the_response_is_logged_once_with_the_request_id(
     assert not is_new(broken)
 
 
-async def test_what_a_layer_above_the_boundary_raises_is_500_with_one_id(
+async def test_error_above_the_boundary_is_500_with_one_id(
     make_app: MakeApp, logs: pytest.LogCaptureFixture
 ) -> None:
     app = make_app(cors_allowed_origins="https://app.example.com")
@@ -171,7 +171,7 @@ async def test_what_a_layer_above_the_boundary_raises_is_500_with_one_id(
     assert [line["request_id"] for line in lines if MARKER in line.get("exception", "")] == ["mine"]
 
 
-async def test_a_client_that_leaves_in_its_body_is_499(
+async def test_client_that_leaves_in_its_body_is_499(
     make_app: MakeApp, logs: pytest.LogCaptureFixture
 ) -> None:
     headers = [(b"host", b"testserver"), (b"content-type", b"application/json")]
@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_in_its_body_is_499(
     assert [line["status"] for line in summaries(logs)] == [499]
 
 
-async def test_a_mounted_application_has_the_id_of_the_outer_one(make_app: MakeApp) -> None:
+async def test_mounted_application_has_the_id_of_the_outer_one(make_app: MakeApp) -> None:
     outer = make_app()
     outer.mount("/inner", make_app())
 
@@ -193,7 +193,7 @@ async def test_a_mounted_application_has_the_id_of_the_outer_one(make_app: MakeA
 
 
 @pytest.mark.slow
-def test_lines_of_the_running_server_are_json_and_tell_no_secret(
+def test_lines_of_the_running_server_are_json_without_secrets(
     start_server: StartServer, database_url: str
 ) -> None:
     server = start_server(DATABASE_URL=database_url, LOG_LEVEL="DEBUG")
@@ -216,7 +216,7 @@ def test_lines_of_the_running_server_are_json_and_tell_no_secret(
 
 
 @pytest.mark.slow
-def test_a_warning_of_a_library_is_a_record_too() -> None:
+def test_warning_of_a_library_is_a_record_too() -> None:
     program = "import warnings, app.main; warnings.warn('two rows expected', RuntimeWarning)"
 
     done = subprocess.run(

@@ -10,10 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import Response
 
 from app.models.user import User
-from tests.fixtures.auth import PASSWORD, headers_of
-from tests.fixtures.fastapi_app import client_for
-from tests.fixtures.live import live
-from tests.fixtures.surface import (
+from tests.fixtures.api_calls import (
     BODY_LIMIT,
     CALLS,
     Call,
@@ -22,6 +19,9 @@ from tests.fixtures.surface import (
     named,
     with_broken_routes,
 )
+from tests.fixtures.auth import PASSWORD, headers_of
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.live import live
 
 EXPECTED = {
     "X-Content-Type-Options": "nosniff",
@@ -51,7 +51,7 @@ async def over_https(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
 
 class TestEveryResponse:
     @pytest.mark.parametrize("call", CALLS)
-    async def test_carries_each_header_once_and_promises_no_https(
+    async def test_response_has_each_header_once_and_no_hsts(
         self, client: AsyncClient, ada: User, call: Call
     ) -> None:
         response = await call.send(client, ada)
@@ -62,7 +62,7 @@ class TestEveryResponse:
             assert name not in response.headers
 
     @pytest.mark.parametrize("call", named(calls_on("/api/v1")))
-    async def test_promises_https_where_the_settings_do(
+    async def test_response_has_hsts_where_the_settings_say_so(
         self, over_https: AsyncClient, ada: User, call: Call
     ) -> None:
         response = await call.send(over_https, ada)
@@ -72,7 +72,7 @@ class TestEveryResponse:
 
 class TestDocs:
     @pytest.mark.parametrize("path", DOCS)
-    async def test_are_protected_like_everything_else(self, client: AsyncClient, path: str) -> None:
+    async def test_docs_have_every_security_header(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert response.status_code == 200
@@ -80,9 +80,7 @@ class TestDocs:
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
 
-    async def test_page_may_load_from_its_own_host_and_from_nowhere_else(
-        self, client: AsyncClient
-    ) -> None:
+    async def test_docs_page_may_load_from_its_own_host_alone(self, client: AsyncClient) -> None:
         response = await client.get("/docs")
 
         policy = dict(
@@ -113,7 +111,7 @@ class TestDocs:
 
 class TestPrivateResponses:
     @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-    async def test_about_an_account_are_never_stored(
+    async def test_responses_about_an_account_are_never_stored(
         self, client: AsyncClient, ada: User, prefix: str
     ) -> None:
         for path in ("/users/me", f"/users/{ada.id}"):
@@ -121,7 +119,7 @@ class TestPrivateResponses:
             assert response.status_code == 200
             assert response.headers["Cache-Control"] == "no-store"
 
-    async def test_with_a_token_in_them_are_never_stored(
+    async def test_responses_with_a_token_are_never_stored(
         self, client: AsyncClient, ada: User
     ) -> None:
         response = await client.post(
@@ -133,7 +131,7 @@ class TestPrivateResponses:
 
 
 class TestEndpoint:
-    async def test_may_set_a_header_itself(self, engine: AsyncEngine) -> None:
+    async def test_endpoint_may_set_a_header_itself(self, engine: AsyncEngine) -> None:
         app = app_on(engine)
 
         @app.get("/public")

@@ -73,7 +73,7 @@ def connections_in_use(app: FastAPI) -> int:
 
 class TestAfterTheRequest:
     @pytest.mark.parametrize("use", USES.values(), ids=USES)
-    async def test_every_use_says_what_to_do_instead_and_takes_no_connection(
+    async def test_use_after_the_request_raises_with_advice_and_takes_no_connection(
         self, app: FastAPI, ada: User, use: Use
     ) -> None:
         kept: list[tuple[AsyncSession, User]] = []
@@ -89,7 +89,7 @@ class TestAfterTheRequest:
             await use(*kept[0])
         assert connections_in_use(app) == 0
 
-    async def test_a_session_that_was_never_used_is_refused_too(self, app: FastAPI) -> None:
+    async def test_unused_session_is_rejected_after_the_request(self, app: FastAPI) -> None:
         kept: list[AsyncSession] = []
 
         @app.get("/keep")
@@ -102,7 +102,7 @@ class TestAfterTheRequest:
         with pytest.raises(SessionEnded):
             kept[0].add(User(email="late@example.com", hashed_password="-"))
 
-    async def test_a_task_with_the_session_of_the_request_fails_loudly(self, app: FastAPI) -> None:
+    async def test_task_with_the_session_of_the_request_fails_loudly(self, app: FastAPI) -> None:
         @app.post("/late", status_code=201)
         async def late(db: DbSession, background: BackgroundTasks) -> None:
             background.add_task(count, db)
@@ -113,7 +113,7 @@ class TestAfterTheRequest:
                     await client.post("/late")
             assert (await client.get("/api/v1/health/ready")).status_code == 200
 
-    async def test_a_stream_that_was_begun_before_ends_with_an_error_and_leaks_nothing(
+    async def test_stream_begun_before_ends_with_an_error_and_leaks_nothing(
         self, app: FastAPI, ada: User
     ) -> None:
         @app.get("/begun")
@@ -134,8 +134,8 @@ class TestAfterTheRequest:
         assert connections_in_use(app) == 0
 
 
-class TestSessionOfItsOwn:
-    async def test_a_background_task_writes_after_the_response(
+class TestDedicatedSession:
+    async def test_background_task_writes_after_the_response(
         self, app: FastAPI, db: AsyncSession
     ) -> None:
         async def register(sessions: SessionFactory) -> None:
@@ -153,7 +153,7 @@ class TestSessionOfItsOwn:
         assert await count(db) == 1
         assert connections_in_use(app) == 0
 
-    async def test_a_stream_reads_while_it_is_sent(self, app: FastAPI, ada: User) -> None:
+    async def test_stream_reads_while_it_is_sent(self, app: FastAPI, ada: User) -> None:
         @app.get("/export")
         async def export(sessions: DbSessionFactory) -> StreamingResponse:
             async def lines() -> AsyncIterator[str]:
@@ -170,7 +170,7 @@ class TestSessionOfItsOwn:
         assert connections_in_use(app) == 0
 
 
-class TestHoweverItIsAskedFor:
+class TestDependency:
     @pytest.fixture(params=[DbSession, Natural], ids=["DbSession", "Depends(get_db)"])
     def client(self, app: FastAPI, request: pytest.FixtureRequest) -> AsyncClient:
         router = APIRouter()
@@ -191,7 +191,7 @@ class TestHoweverItIsAskedFor:
         app.include_router(router)
         return client_for(app)
 
-    async def test_a_commit_that_fails_is_never_an_acknowledged_write(
+    async def test_commit_that_fails_is_never_an_acknowledged_write(
         self, client: AsyncClient, db: AsyncSession, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def refuse(session: Session) -> None:
@@ -204,20 +204,20 @@ class TestHoweverItIsAskedFor:
         assert response.status_code == 409
         assert await count(db) == 0
 
-    async def test_a_commit_that_succeeds_comes_before_the_response(
+    async def test_commit_that_succeeds_comes_before_the_response(
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
         assert (await client.post("/users/ada@example.com")).status_code == 201
         assert await count(db) == 1
 
-    async def test_an_endpoint_that_raises_keeps_nothing(
+    async def test_endpoint_that_raises_keeps_nothing(
         self, client: AsyncClient, db: AsyncSession
     ) -> None:
         assert (await client.post("/users/ada@example.com/fail")).status_code == 409
         assert await count(db) == 0
 
 
-async def test_both_ways_of_asking_give_the_one_session_of_the_request(app: FastAPI) -> None:
+async def test_both_dependencies_give_the_one_session_of_the_request(app: FastAPI) -> None:
     @app.get("/both")
     async def both(one: DbSession, other: Natural) -> bool:
         return one is other
@@ -226,9 +226,7 @@ async def test_both_ways_of_asking_give_the_one_session_of_the_request(app: Fast
         assert (await client.get("/both")).json() is True
 
 
-async def test_a_websocket_has_a_session_until_its_endpoint_returns(
-    app: FastAPI, ada: User
-) -> None:
+async def test_websocket_has_a_session_until_its_endpoint_returns(app: FastAPI, ada: User) -> None:
     said: list[MutableMapping[str, Any]] = []
 
     @app.websocket("/count")
@@ -250,7 +248,7 @@ async def test_a_websocket_has_a_session_until_its_endpoint_returns(
 
 class TestSavepoint:
     @pytest.mark.parametrize("reads_before", [False, True])
-    async def test_that_was_released_is_rolled_back_with_its_request(
+    async def test_savepoint_that_was_released_is_rolled_back_with_its_request(
         self, app: FastAPI, db: AsyncSession, reads_before: bool
     ) -> None:
         @app.post("/partly")
@@ -266,7 +264,7 @@ class TestSavepoint:
 
         assert await count(db) == 0
 
-    async def test_that_fails_takes_only_its_own_with_it(
+    async def test_savepoint_that_fails_takes_only_its_own_with_it(
         self, app: FastAPI, db: AsyncSession
     ) -> None:
         @app.post("/retry", status_code=201)

@@ -72,7 +72,7 @@ def test_interrupt_needs_no_drain(start_server: StartServer, interrupts: int) ->
     assert server.process.wait(5) == 0
 
 
-def test_interrupt_with_the_sigterm_of_a_reloader_behind_it_is_one_stop(
+def test_interrupt_followed_by_sigterm_is_one_stop(
     start_server: StartServer,
 ) -> None:
     """Ctrl+C reaches the whole group: the server itself, and the reloader, which then ends the server."""
@@ -97,7 +97,7 @@ def test_every_worker_drains(start_server: StartServer, database_url: str) -> No
     assert server.log.count('"message": "draining"') == 2
 
 
-def test_a_server_whose_log_nobody_reads_goes_on_serving(start_server: StartServer) -> None:
+def test_server_with_an_unread_log_goes_on_serving(start_server: StartServer) -> None:
     never_read, writing = os.pipe()
     server = start_server(stdout=writing)
     os.close(writing)

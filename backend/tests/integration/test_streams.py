@@ -18,10 +18,10 @@ from app.auth.dependencies import CurrentUser
 from app.core.http.flat_routes import flatten
 from app.core.http.routing import Router
 from app.models.user import User
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import headers_of
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.live import LiveServer, live
-from tests.fixtures.surface import app_on
 
 PATHS = ["events", "lines", "raw", "returned", "in-thread", "file"]
 LONG = 1_000
@@ -118,7 +118,7 @@ async def server(app: FastAPI) -> AsyncIterator[LiveServer]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_head_begins_no_stream(server: LiveServer, path: str) -> None:
+async def test_head_does_not_start_the_stream(server: LiveServer, path: str) -> None:
     begun.clear()
     head = f"HEAD /streams/{path} HTTP/1.1\r\nHost: testserver\r\n\r\n".encode()
 
@@ -146,11 +146,11 @@ async def test_head_has_the_headers_of_get(client: AsyncClient, ada: User) -> No
     assert (await client.head("/streams/returned")).headers["ETag"] == '"1"'
 
 
-async def test_head_asks_who_calls(client: AsyncClient) -> None:
+async def test_head_is_authenticated(client: AsyncClient) -> None:
     assert (await client.head("/streams/own-events")).status_code == 401
 
 
-async def test_head_does_the_work_that_comes_after_the_response(client: AsyncClient) -> None:
+async def test_head_runs_background_tasks(client: AsyncClient) -> None:
     background.clear()
 
     await client.head("/streams/task")

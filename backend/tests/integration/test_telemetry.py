@@ -22,7 +22,7 @@ def labels(records: list[logging.LogRecord], metric: str) -> list[dict[str, str]
     return [told["labels"] for told in metrics(records) if told["metric"] == metric]
 
 
-async def test_off_by_default(client: AsyncClient) -> None:
+async def test_telemetry_is_off_by_default(client: AsyncClient) -> None:
     with collected(logging.DEBUG) as records:
         await client.get("/health")
 
@@ -51,7 +51,7 @@ async def test_unknown_paths_share_one_label(make_app: MakeApp) -> None:
     assert len({tuple(each.items()) for each in told}) == 1
 
 
-async def test_rate_zero_tells_nothing(make_app: MakeApp) -> None:
+async def test_rate_zero_records_nothing(make_app: MakeApp) -> None:
     app = make_app(telemetry_mode="log", telemetry_sample_rate=0)
     async with client_for(app) as client:
         with collected(logging.INFO) as records:
@@ -61,7 +61,7 @@ async def test_rate_zero_tells_nothing(make_app: MakeApp) -> None:
     assert metrics(records) == []
 
 
-async def test_breaker_is_counted_where_it_opens(make_app: MakeApp) -> None:
+async def test_opened_breaker_is_counted(make_app: MakeApp) -> None:
     app = make_app(telemetry_mode="log", redis_url="redis://127.0.0.1:1/0", rate_limit_enabled=True)
     async with client_for(app) as client:
         with collected(logging.INFO) as records:
@@ -84,7 +84,7 @@ async def test_full_hashing_queue_is_counted(make_app: MakeApp) -> None:
     assert labels(records, "executor_rejections") == [{"executor": "password"}]
 
 
-async def test_a_record_is_one_line_of_json(make_app: MakeApp) -> None:
+async def test_record_is_one_line_of_json(make_app: MakeApp) -> None:
     async with client_for(make_app(telemetry_mode="log")) as client:
         with collected(logging.INFO) as records:
             await client.get("/health")

@@ -42,7 +42,7 @@ def name_of(user: User) -> str:
 
 
 class TestOff:
-    async def test_the_caller_is_read_from_the_database_and_redis_is_not_asked(
+    async def test_current_user_is_read_from_the_database_and_redis_is_not_called(
         self, make_cached_app: MakeApp, ada: User, statements: list[str]
     ) -> None:
         app = make_cached_app()
@@ -69,7 +69,7 @@ class TestOn:
         assert second.status_code == 200
         assert second.json() == first.json()
 
-    async def test_an_admins_warm_read_makes_no_query_and_two_round_trips(
+    async def test_warm_read_of_an_admin_makes_no_query_and_two_round_trips(
         self, app: FastAPI, client: AsyncClient, admin: User, ada: User, statements: list[str]
     ) -> None:
         path = f"/api/v1/users/{ada.id}"
@@ -82,27 +82,27 @@ class TestOn:
         assert statements == []
         assert [command.split()[0] for command in commands] == ["GETRANGE", "GETRANGE"]
 
-    async def test_each_caller_is_themselves(
+    async def test_entries_of_two_accounts_are_separate(
         self, client: AsyncClient, ada: User, grace: User
     ) -> None:
         for user in (ada, grace, ada, grace):
             response = await client.get(ME, headers=headers_of(user))
             assert response.json()["id"] == str(user.id)
 
-    async def test_a_stranger_is_forbidden_from_the_cache_too(
+    async def test_other_user_is_forbidden_on_a_warm_cache(
         self, client: AsyncClient, ada: User, grace: User
     ) -> None:
         for _ in range(2):
             assert await status_of(client, grace, f"/api/v1/users/{ada.id}") == 403
 
-    async def test_an_entry_lives_as_long_as_the_setting_says(
+    async def test_entry_lives_as_long_as_the_setting_says(
         self, client: AsyncClient, redis_client: Redis, ada: User
     ) -> None:
         await status_of(client, ada)
 
         assert 0 < await redis_client.ttl(name_of(ada)) <= TTL_SECONDS
 
-    async def test_an_unknown_account_is_asked_for_every_time(
+    async def test_unknown_account_is_queried_every_time(
         self, client: AsyncClient, redis_client: Redis, statements: list[str]
     ) -> None:
         nobody = uuid4()
@@ -115,7 +115,7 @@ class TestOn:
 
 
 class TestWrite:
-    async def test_a_deactivated_account_is_kept_out_on_the_next_call(
+    async def test_deactivated_account_is_unauthorized_on_the_next_call(
         self, app: FastAPI, client: AsyncClient, ada: User, committed: Committed
     ) -> None:
         assert await status_of(client, ada) == 200
@@ -125,7 +125,7 @@ class TestWrite:
         for _ in range(2):
             assert await status_of(client, ada) == 401
 
-    async def test_a_demoted_admin_is_no_admin_on_the_next_call(
+    async def test_demoted_admin_is_no_admin_on_the_next_call(
         self, app: FastAPI, client: AsyncClient, admin: User, ada: User, committed: Committed
     ) -> None:
         path = f"/api/v1/users/{ada.id}"
@@ -136,7 +136,7 @@ class TestWrite:
         for _ in range(2):
             assert await status_of(client, admin, path) == 403
 
-    async def test_a_deleted_account_is_unauthorized_on_the_next_call(
+    async def test_deleted_account_is_unauthorized_on_the_next_call(
         self, app: FastAPI, client: AsyncClient, ada: User, committed: Committed
     ) -> None:
         await status_of(client, ada)
@@ -145,7 +145,7 @@ class TestWrite:
 
         assert await status_of(client, ada) == 401
 
-    async def test_a_cached_inactive_account_is_unauthorized(
+    async def test_cached_inactive_account_is_unauthorized(
         self, client: AsyncClient, make_user: MakeUser, statements: list[str]
     ) -> None:
         user = await make_user("inactive@example.com", is_active=False)
@@ -154,11 +154,11 @@ class TestWrite:
         for _ in range(2):
             assert await status_of(client, user) == 401
 
-        assert len(statements) == 1  # the second refusal came from the cache
+        assert len(statements) == 1  # the second rejection came from the cache
 
 
 class TestLogin:
-    async def test_never_looks_into_the_cache(
+    async def test_login_never_reads_the_cache(
         self, app: FastAPI, client: AsyncClient, ada: User
     ) -> None:
         await status_of(client, ada)
@@ -171,7 +171,7 @@ class TestLogin:
         assert response.status_code == 200
         assert commands == []
 
-    async def test_refuses_an_account_whose_deactivation_redis_missed(
+    async def test_login_rejects_an_account_whose_deactivation_redis_missed(
         self, app: FastAPI, client: AsyncClient, ada: User, db: AsyncSession
     ) -> None:
         await status_of(client, ada)
@@ -188,7 +188,7 @@ class TestLogin:
 
 class TestMissedDeletion:
     @pytest.mark.slow
-    async def test_acts_when_the_ttl_has_ended(
+    async def test_missed_deletion_takes_effect_after_the_ttl(
         self, make_cached_app: MakeApp, ada: User, db: AsyncSession
     ) -> None:
         app = make_cached_app(auth_user_cache_enabled=True, auth_user_cache_ttl_seconds=1)
@@ -200,7 +200,7 @@ class TestMissedDeletion:
 
             assert await status_of(client, ada) == 401
 
-    async def test_is_made_good_by_doing_the_change_again(
+    async def test_repeated_change_deletes_the_entry(
         self, app: FastAPI, client: AsyncClient, ada: User, db: AsyncSession, committed: Committed
     ) -> None:
         await status_of(client, ada)
@@ -213,7 +213,7 @@ class TestMissedDeletion:
 
 
 class TestLoadCaller:
-    async def test_is_the_same_from_the_cache_as_from_the_database(
+    async def test_caller_is_the_same_from_the_cache_as_from_the_database(
         self, db: AsyncSession, cache: RedisCache, ada: User
     ) -> None:
         first = await load_caller(db, cache, ada.id, TTL_SECONDS)
@@ -224,7 +224,7 @@ class TestLoadCaller:
         assert first.email == ada.email
         assert first.created_at == ada.created_at
 
-    async def test_is_a_copy_that_nobody_can_change(
+    async def test_caller_is_immutable(
         self, db: AsyncSession, cache: RedisCache, ada: User
     ) -> None:
         known = await load_caller(db, cache, ada.id, TTL_SECONDS)
@@ -233,7 +233,7 @@ class TestLoadCaller:
         with pytest.raises(ValidationError, match="frozen"):
             known.is_superuser = True  # type: ignore[misc]  # that is the point
 
-    async def test_never_knows_the_password_hash(
+    async def test_caller_never_has_the_password_hash(
         self, db: AsyncSession, cache: RedisCache, redis_client: Redis, ada: User
     ) -> None:
         known = await load_caller(db, cache, ada.id, TTL_SECONDS)
@@ -241,7 +241,7 @@ class TestLoadCaller:
         assert not hasattr(known, "hashed_password")
         assert ada.hashed_password not in str(await redis_client.get(name_of(ada)))
 
-    async def test_what_is_no_account_is_forgotten_and_the_database_is_asked(
+    async def test_invalid_entry_is_deleted_and_the_database_queried(
         self, db: AsyncSession, cache: RedisCache, redis_client: Redis, ada: User, grace: User
     ) -> None:
         of_grace = Caller.model_validate(grace, from_attributes=True).model_dump_json().encode()

@@ -53,7 +53,7 @@ async def app(
 
 
 @pytest.mark.parametrize("change", ["rename", "note"])
-async def test_it_is_that_of_their_next_request(
+async def test_response_is_that_of_the_next_request(
     client: AsyncClient, ada: User, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -68,7 +68,7 @@ async def test_it_is_that_of_their_next_request(
     ]
 
 
-async def test_a_caller_who_is_there_has_a_conflict(client: AsyncClient, ada: User) -> None:
+async def test_existing_caller_gets_a_conflict(client: AsyncClient, ada: User) -> None:
     response = await client.post("/note-of-nobody", headers=headers_of(ada))
 
     assert response.status_code == 409

@@ -55,7 +55,7 @@ class TestSignature:
 
         assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
 
-    async def test_an_endpoint_knows_its_user_and_reads_the_database(
+    async def test_endpoint_knows_its_user_and_reads_the_database(
         self, app: FastAPI, ada: User
     ) -> None:
         @app.websocket("/ws")
@@ -72,7 +72,7 @@ ID = b"x-request-id"
 
 
 def denial(sent: list[Message]) -> tuple[int, str, dict[str, object]]:
-    """Status, request id and error of a handshake that was refused with the envelope."""
+    """Status, request id and error of a handshake that was rejected with the envelope."""
     start, body = sent
     assert start["type"] == "websocket.http.response.start"
     return start["status"], dict(start["headers"])[ID].decode(), json.loads(body["body"])["error"]
@@ -90,7 +90,7 @@ def serve(app: FastAPI, raises: Exception | None = None, *, accepts: bool = True
 
 
 class TestHandshake:
-    async def test_carries_the_request_id_of_the_client(self, app: FastAPI) -> None:
+    async def test_handshake_carries_the_request_id_of_the_client(self, app: FastAPI) -> None:
         serve(app)
 
         sent = await handshake(app, websocket_scope("/rooms/1", {"x-request-id": "mine"}))
@@ -109,7 +109,7 @@ class TestHandshake:
         ],
         ids=["host", "nul", "url", "headers"],
     )
-    async def test_is_refused_by_its_head_like_a_request(
+    async def test_handshake_is_rejected_by_its_headers_like_a_request(
         self, make_app: MakeApp, changes: dict[str, object], status: int
     ) -> None:
         app = make_app(allowed_hosts="testserver")
@@ -126,7 +126,7 @@ class TestHandshake:
         assert error["request_id"] == request_id
 
     @pytest.mark.parametrize("allowed", ["", "testserver", "evil.example"])
-    async def test_without_the_denial_extension_a_refusal_is_a_close(
+    async def test_rejection_without_the_denial_extension_is_a_close(
         self, make_app: MakeApp, allowed: str
     ) -> None:
         app = make_app(allowed_hosts=allowed)
@@ -145,7 +145,7 @@ class TestHandshake:
             (RuntimeError("private"), 500),
         ],
     )
-    async def test_what_an_endpoint_raises_before_it_accepts_is_the_envelope(
+    async def test_error_before_accept_is_the_envelope(
         self, app: FastAPI, raises: Exception, status: int
     ) -> None:
         serve(app, raises, accepts=False)
@@ -170,7 +170,7 @@ class TestOpenConnection:
         ("raises", "code"),
         [(Forbidden(), 1008), (RuntimeError("private"), 1011), (ServiceUnavailable(), 1013)],
     )
-    async def test_what_an_endpoint_raises_closes_it_with_a_code(
+    async def test_error_of_the_endpoint_closes_the_connection_with_a_code(
         self, app: FastAPI, raises: Exception, code: int
     ) -> None:
         serve(app, raises)
@@ -181,7 +181,9 @@ class TestOpenConnection:
         assert sent[-1]["code"] == code
         assert "private" not in sent[-1]["reason"]
 
-    async def test_its_failure_is_logged_once_with_the_request_id(self, app: FastAPI) -> None:
+    async def test_error_of_the_endpoint_is_logged_once_with_the_request_id(
+        self, app: FastAPI
+    ) -> None:
         serve(app, RuntimeError("boom"))
 
         with collected(logging.WARNING) as records:
@@ -189,7 +191,7 @@ class TestOpenConnection:
 
         assert [record.getMessage() for record in records] == ["unhandled_exception"]
 
-    async def test_a_client_that_leaves_is_no_error(self, app: FastAPI) -> None:
+    async def test_client_that_disconnects_is_no_error(self, app: FastAPI) -> None:
         serve(app)
 
         with collected(logging.WARNING) as records:
@@ -207,7 +209,7 @@ class TestLogLine:
             ("/rooms/x", None, 422, None),
         ],
     )
-    async def test_is_one_for_each_connection(
+    async def test_log_line_is_written_once_for_each_connection(
         self, app: FastAPI, path: str, raises: Exception | None, status: int, code: int | None
     ) -> None:
         serve(app, raises)
@@ -232,7 +234,7 @@ class TestAuthentication:
         return app
 
     @pytest.mark.parametrize("subprotocols", [[], ["bearer"], ["bearer", "x"], ["token", "TOKEN"]])
-    async def test_without_a_good_token_is_refused_before_it_is_accepted(
+    async def test_handshake_without_a_valid_token_is_rejected_before_accept(
         self, app: FastAPI, ada: User, subprotocols: list[str]
     ) -> None:
         token = headers_of(ada)["Authorization"].partition(" ")[2]
@@ -247,7 +249,7 @@ class TestAuthentication:
         assert sent[0]["status"] == 401
 
     @pytest.mark.parametrize("extra", [[], ["chat"]])
-    async def test_may_come_as_a_subprotocol_because_a_browser_sends_no_header(
+    async def test_token_may_come_as_a_subprotocol(
         self, app: FastAPI, ada: User, extra: list[str]
     ) -> None:
         token = headers_of(ada)["Authorization"].partition(" ")[2]
@@ -260,14 +262,16 @@ class TestAuthentication:
         if accepted:
             assert sent[0]["subprotocol"] == "bearer"
 
-    async def test_holds_no_connection_to_the_database(self, app: FastAPI, ada: User) -> None:
+    async def test_authenticated_socket_holds_no_database_connection(
+        self, app: FastAPI, ada: User
+    ) -> None:
         token = headers_of(ada)["Authorization"].partition(" ")[2]
 
         sent = await handshake(app, websocket_scope("/ws", subprotocols=["bearer", token]))
 
         assert json.loads(sent[1]["text"]) == {"user": ada.email, "holds": False}
 
-    async def test_of_a_request_is_not_in_a_subprotocol(
+    async def test_token_of_a_request_is_not_read_from_a_subprotocol(
         self, client: AsyncClient, ada: User
     ) -> None:
         token = headers_of(ada)["Authorization"].partition(" ")[2]

@@ -50,12 +50,12 @@ class TestInProcess:
             ({"worker_in_process": True, "database_url": "sqlite:///x.db"}, Worker),
         ],
     )
-    def test_is_on_where_it_is_asked_for_and_there_is_a_database(
+    def test_worker_needs_its_setting_and_a_database(
         self, make_app: MakeApp, changes: dict[str, object], kind: type
     ) -> None:
         assert type(make_app(**changes).state.worker) is kind
 
-    def test_leaves_half_of_the_connections_to_requests(self, make_app: MakeApp) -> None:
+    def test_worker_leaves_half_of_the_connections_to_requests(self, make_app: MakeApp) -> None:
         app = make_app(
             worker_in_process=True,
             database_url="sqlite:///x.db",
@@ -114,7 +114,7 @@ def worker_process(migrated_url: str, tmp_path: Path) -> Iterator[subprocess.Pop
 class TestProcess:
     """J-08: how it ends."""
 
-    async def test_does_what_is_due_and_ends_at_sigterm_with_code_0(
+    async def test_worker_runs_due_jobs_and_ends_at_sigterm_with_code_0(
         self,
         worker_process: subprocess.Popen[bytes],
         jobs: Jobs,
@@ -139,7 +139,7 @@ class TestProcess:
             "worker_draining",
         ]
 
-    def test_drain_does_what_is_due_and_ends(self, migrated_url: str, database_url: str) -> None:
+    def test_drain_runs_due_jobs_and_ends(self, migrated_url: str, database_url: str) -> None:
         environment = server_environment(DATABASE_URL=migrated_url)
         command = [sys.executable, "-m", "app.cli", "worker", "--drain"]
 
@@ -156,7 +156,7 @@ class TestDatabaseFails:
         ("mode", "seconds"),
         [("refuse", 1.5), pytest.param("silent", 4, marks=pytest.mark.slow)],
     )
-    async def test_server_that_is_away_or_hangs(
+    async def test_worker_survives_a_database_that_is_away_or_hangs(
         self,
         *,
         mode: Mode,
@@ -192,7 +192,7 @@ class TestDatabaseFails:
         assert len(jobs.mailer.sent) == 1
 
     @postgres_only
-    async def test_server_that_is_read_only(
+    async def test_worker_survives_a_read_only_database(
         self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
     ) -> None:
         await ask(session_factory, ada)
@@ -215,7 +215,7 @@ class TestDatabaseFails:
         assert events.count("jobs_unavailable") == 1
         assert len(jobs.mailer.sent) == 1
 
-    async def test_pool_that_is_exhausted(
+    async def test_worker_survives_an_exhausted_pool(
         self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
     ) -> None:
         await ask(session_factory, ada)
@@ -240,7 +240,7 @@ class TestDatabaseFails:
         assert events.count("jobs_unavailable") == 1
         assert len(jobs.mailer.sent) == 1
 
-    async def test_table_that_is_not_there_yet(self, jobs: Jobs, tmp_path: Path) -> None:
+    async def test_worker_survives_a_missing_table(self, jobs: Jobs, tmp_path: Path) -> None:
         engine = build_engine(make_settings(database_url=f"sqlite:///{tmp_path / 'empty.db'}"))
         assert engine is not None
         jobs.sessions = build_session_factory(engine)
@@ -273,7 +273,7 @@ class TestCommands:
         async with sessions.begin() as db:
             await db.execute(update(Job).values(failed_at=utc_now(), error="RuntimeError"))
 
-    async def test_jobs_counts_by_kind_and_lists(
+    async def test_jobs_command_counts_by_kind_and_lists(
         self, session_factory: SessionFactory, ada: User
     ) -> None:
         await ask(session_factory, ada)
@@ -299,7 +299,7 @@ class TestCommands:
         assert len(jobs.mailer.sent) == 1
 
     @pytest.mark.parametrize("which", [("--name", "welcome_mail"), ()])
-    async def test_retry_of_nothing_is_code_1(
+    async def test_retry_of_no_job_is_code_1(
         self, database_url: str, which: tuple[str, ...]
     ) -> None:
         assert (await self.run("jobs-retry", *which))[0] == 1
@@ -307,7 +307,7 @@ class TestCommands:
     async def test_sweep_says_how_much_it_deleted(self, database_url: str) -> None:
         assert await self.run("sweep") == (0, "0 rows deleted\n")
 
-    async def test_worker_refuses_a_kind_that_is_none(self) -> None:
+    async def test_worker_rejects_an_unknown_kind(self) -> None:
         code, output = await self.run("worker", "--only", "typo")
 
         assert code == 1
@@ -319,14 +319,16 @@ class TestCommands:
         assert code == 0
         assert output.count("Message-ID:") == len(PREVIEWS)
 
-    async def test_test_mail_goes_where_mail_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_test_mail_goes_through_the_mailer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MAIL_MODE", "memory")
         assert (await self.run("send-test-mail", "--to", "ada@example.com"))[0] == 0
         monkeypatch.setenv("MAIL_MODE", "off")
         get_settings.cache_clear()
         assert (await self.run("send-test-mail", "--to", "ada@example.com"))[0] == 1
 
-    async def test_without_a_database_it_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_commands_without_a_database_end_with_one_sentence(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("DATABASE_URL")
         get_settings.cache_clear()
 

@@ -34,7 +34,7 @@ def parameters(text: str) -> dict[str, str] | None:
 def check_content(request: Request, expected: str) -> Mapping[str, str]:
     """The parameters of the Content-Type. Raises 415 for another type, character set or coding.
 
-    ``expected`` may be a range, ``image/*``. A parameter of RFC 2231 (``charset*=``) is refused: HTTP has none.
+    ``expected`` may be a range, ``image/*``. A parameter of RFC 2231 (``charset*=``) is rejected: HTTP has none.
     """
     sent = request.headers.getlist("content-type")
     media_type = MEDIA_TYPE.fullmatch(sent[0]) if len(sent) == 1 else None

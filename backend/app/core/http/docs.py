@@ -83,7 +83,7 @@ async def asset(name: str) -> Response:
         raise NotFound
     # The pinned package that ships Swagger UI; only its static files are used.
     path = Path(str(files("fastapi_offline") / "static" / name))
-    # Always whole: a file response would also serve ranges, and refuse them in plain text.
+    # Always whole: a file response would also serve ranges, and reject them in plain text.
     content = await run_in_threadpool(path.read_bytes)
     return Response(
         content, media_type=ASSETS[name], headers={"Cache-Control": "public, max-age=86400"}

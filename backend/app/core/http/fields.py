@@ -47,7 +47,7 @@ class _KeptPattern(dict[str, Any]):
             super().__setitem__(key, value)
 
 
-# No control characters, NUL among them. A lone surrogate is refused by pydantic's own string check.
+# No control characters, NUL among them. A lone surrogate is rejected by pydantic's own string check.
 SafeStr = Annotated[str, Without(r"\x00-\x1f\x7f-\x9f")]
 """Text of one line, for JSON, forms, paths and queries alike. Every use adds its own ``max_length``."""
 

@@ -1,4 +1,4 @@
-"""One reading of JSON (RFC 8259): what another parser could read differently is refused."""
+"""One reading of JSON (RFC 8259): what another parser could read differently is rejected."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def loads(data: bytes) -> Any:
         return json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=_refuse,
+            parse_constant=_reject,
             parse_float=_finite,
         )
     except UnicodeDecodeError:
@@ -44,7 +44,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise NotStrictJson(f"The JSON contains {constant}")
 
 

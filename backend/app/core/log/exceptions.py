@@ -79,7 +79,7 @@ def message_of(exc: BaseException, said: str, *, is_of_value: bool = False) -> s
 
 
 def problems(exc: ValidationException | ValidationError) -> str:
-    """Where each value stood that was refused, and the kind of rule that it broke: at most ``MAX_PROBLEMS`` of them."""
+    """Where each value stood that was rejected, and the kind of rule that it broke: at most ``MAX_PROBLEMS`` of them."""
     errors: list[Mapping[str, object]]
     if isinstance(exc, ValidationError):
         title = f" for {exc.title}"
@@ -100,7 +100,7 @@ def problems(exc: ValidationException | ValidationError) -> str:
 
 
 def is_about_a_value(exc: BaseException) -> bool:
-    """Whether the database, its driver or SQLAlchemy refused a value; then the message quotes it, and so do its causes."""
+    """Whether the database, its driver or SQLAlchemy rejected a value; then the message quotes it, and so do its causes."""
     if isinstance(exc, StatementError) and not isinstance(exc, DBAPIError):
         return not isinstance(
             exc.orig, SQLAlchemyError

@@ -35,7 +35,7 @@ class SmtpMailer:
         }
 
     async def send(self, mail: Mail, mail_id: str) -> None:
-        """Raises ``MailRefused`` where the recipient or the message is refused for good, else ``MailDelayed``; within 15 s."""
+        """Raises ``MailRefused`` where the recipient or the message is rejected for good, else ``MailDelayed``; within 15 s."""
         message = message_of(mail, self.sender, mail_id)
         envelope = {"sender": message["From"].addresses[0].addr_spec, "recipients": [mail.to]}
         try:

@@ -67,15 +67,15 @@ def concurrency(
     """No layer at all without a limit. What it returns itself may be read by the same origins as anything else."""
     if not settings.max_concurrent_requests:
         return []
-    refuse: ASGIApp = reject_overloaded
+    reject: ASGIApp = reject_overloaded
     for layer in cors(settings):
-        refuse = layer.cls(refuse, *layer.args, **layer.kwargs)
+        reject = layer.cls(reject, *layer.args, **layer.kwargs)
     return [
         Middleware(
             ConcurrencyLimitMiddleware,
             limit=settings.max_concurrent_requests,
             exempt=exempt,
-            refuse=refuse,
+            reject=reject,
             telemetry=resources.telemetry,
         )
     ]

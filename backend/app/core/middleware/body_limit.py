@@ -1,4 +1,4 @@
-"""A body larger than the limit is refused when it is announced, or at the byte that exceeds it."""
+"""A body larger than the limit is rejected when it is announced, or at the byte that exceeds it."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -1,4 +1,4 @@
-"""A process takes so many requests at once; the next one is refused at once, so that these are finished.
+"""A process takes so many requests at once; the next one is rejected at once, so that these are finished.
 
 Without it an overload makes every request late: most are given up by their clients, after all the work was done.
 """
@@ -20,11 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 class ConcurrencyLimitMiddleware:
-    """Hand a request to ``refuse`` while ``limit`` others are in flight, or as many as the event loop keeps up with.
+    """Hand a request to ``reject`` while ``limit`` others are in flight, or as many as the event loop keeps up with.
 
     The paths of ``exempt`` always pass.
 
-    Stands outside the request log: a line for each refusal would cost more than the refusal.
+    Stands outside the request log: a line for each rejection would cost more than the rejection.
     """
 
     def __init__(
@@ -32,16 +32,16 @@ class ConcurrencyLimitMiddleware:
         app: ASGIApp,
         limit: int,
         exempt: Collection[str],
-        refuse: ASGIApp,
+        reject: ASGIApp,
         telemetry: Telemetry,
     ) -> None:
         self.app = app
         self.limit = AdaptiveLimit(limit)
         self.exempt = exempt
-        self.refuse = refuse
+        self.reject = reject
         self.telemetry = telemetry
         self.in_flight = 0
-        self.refused = ThrottledWarning(logger, "concurrency_limit_reached")
+        self.rejected = ThrottledWarning(logger, "concurrency_limit_reached")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or route_path(scope) in self.exempt:
@@ -55,14 +55,14 @@ class ConcurrencyLimitMiddleware:
             finally:
                 request.uncount()
         else:
-            self.note_refusal()
-            await self.refuse(scope, receive, send)
+            self.note_rejection()
+            await self.reject(scope, receive, send)
 
     def is_full(self) -> bool:
         return self.in_flight >= self.limit.value
 
-    def note_refusal(self) -> None:
-        self.refused.count(limit=self.limit.value)
+    def note_rejection(self) -> None:
+        self.rejected.count(limit=self.limit.value)
         self.telemetry.increment("requests_refused")
 
 
@@ -70,8 +70,8 @@ class CountedRequest:
     """One request, counted from its first byte to the last byte of its response.
 
     Time spent waiting on the client's socket is not counted; otherwise a few slow uploads would exhaust the limit. A
-    request whose body has been awaited counts again only below the limit, and is refused otherwise. A response in
-    progress always does: it cannot be refused any more.
+    request whose body has been awaited counts again only below the limit, and is rejected otherwise. A response in
+    progress always does: it cannot be rejected any more.
     """
 
     __slots__ = (
@@ -112,11 +112,11 @@ class CountedRequest:
             return await self._receive()  # of the client's leaving, beside the work
         self.uncount()
         message = await self._receive()
-        # A response may have begun meanwhile: then it is too late to refuse.
+        # A response may have begun meanwhile: then it is too late to reject.
         if self.is_awaited() and not message.get("more_body", False):
             self._body_is_awaited = False
             if message["type"] == "http.request" and self._layer.is_full():
-                self._layer.note_refusal()
+                self._layer.note_rejection()
                 # FastAPI lets only this class pass through its body parsing.
                 raise HTTPException(Overloaded.status, headers=Overloaded.headers)
             self.count()

@@ -1,4 +1,4 @@
-"""CORS, closed unless origins are named; a refused preflight is an envelope like any other error."""
+"""CORS, closed unless origins are named; a rejected preflight is an envelope like any other error."""
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -9,7 +9,7 @@ from app.core.exception_handlers import error_response
 
 
 class EnvelopeCORSMiddleware(CORSMiddleware):
-    """Starlette's, except that what it refuses is said in the envelope and not in plain text."""
+    """Starlette's, except that what it rejects is said in the envelope and not in plain text."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

@@ -21,7 +21,7 @@ CLOSE_CODES = {500: INTERNAL_ERROR, 503: TRY_AGAIN_LATER}
 class ErrorBoundaryMiddleware:
     """The one broad ``except``. A response that has begun cannot be replaced, so then it re-raises.
 
-    A WebSocket is refused with the envelope before it is accepted, and closed with a code afterwards.
+    A WebSocket is rejected with the envelope before it is accepted, and closed with a code afterwards.
     """
 
     def __init__(self, app: ASGIApp) -> None:

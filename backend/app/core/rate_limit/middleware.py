@@ -59,8 +59,8 @@ class RateLimitMiddleware:
         if decision.allowed:
             await self.app(scope, receive, send_with_headers)
         else:
-            refused = RateLimited(headers={"Retry-After": str(decision.retry_after)})
-            await error_response(refused)(scope, receive, send_with_headers)
+            rejected = RateLimited(headers={"Retry-After": str(decision.retry_after)})
+            await error_response(rejected)(scope, receive, send_with_headers)
 
 
 def headers_of(decision: Decision) -> dict[str, str]:

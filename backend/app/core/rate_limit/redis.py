@@ -17,7 +17,7 @@ BUCKETS = 20
 # Counts one more under every key, or under none where one of them has reached its limit.
 # What was admitted is counted in buckets of a twentieth of the window. A bucket expires when its last request
 # is a whole window old, so no interval of that length ever holds more than the limit, and a key never holds more
-# than 22 small fields. What is refused is not counted: who waits as long as told will pass.
+# than 22 small fields. What is rejected is not counted: who waits as long as told will pass.
 # The clock is Redis's own, so the processes need not agree on one.
 ADMIT = """
 local window, buckets = tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -69,7 +69,7 @@ class RedisGateway:
         """Raise ``RedisUnavailable`` unless a PING succeeds within the deadline.
 
         It closes an open breaker like any command, but forgives no failure of another one: a Redis that replies to PING
-        and refuses scripts is not well.
+        and rejects scripts is not well.
         """
         await self.run(ping)
 
@@ -94,7 +94,7 @@ class RedisGateway:
             async with deadline(DEADLINE_SECONDS):
                 result = await command(self.client)
         except DataError:
-            raise  # refused by the client before anything was sent: our own mistake
+            raise  # rejected by the client before anything was sent: our own mistake
         except ResponseError as exc:
             self._replied(began, command)
             self.failures.failed(operation_of(command), exc)

@@ -53,7 +53,7 @@ class TrustedPool(ConnectionPool):
         try:
             await super().ensure_connection(connection)
         except ResponseError as exc:
-            raise RedisConnectionError("the handshake was refused") from exc
+            raise RedisConnectionError("the handshake was rejected") from exc
 
     async def prepare(self) -> None:
         """Read the certificates once, in a thread: 20 ms and more, which would stop the event loop for everybody."""

@@ -32,7 +32,7 @@ class BoundedExecutor:
         self.workers = workers
         self._limit = queue_size + self.workers
         self._pending = 0
-        self._refused = ThrottledWarning(logger, "executor_overloaded")
+        self._rejected = ThrottledWarning(logger, "executor_overloaded")
         self._threads = self._new_threads()
 
     def _new_threads(self) -> ThreadPoolExecutor:
@@ -43,7 +43,7 @@ class BoundedExecutor:
 
         Cancelled while it waits for a thread, the function never runs. It sees the context variables of its caller.
         """
-        self.refuse_if_full()
+        self.reject_if_full()
         self._pending += 1
         try:
             future = self._threads.submit(copy_context().run, partial(function, *args, **kwargs))
@@ -51,11 +51,11 @@ class BoundedExecutor:
         finally:
             self._pending -= 1
 
-    def refuse_if_full(self) -> None:
+    def reject_if_full(self) -> None:
         """Raise ``Overloaded`` where ``run`` would: for who has to pay for something else first."""
         if self._pending >= self._limit:
             self._telemetry.increment("executor_rejections", executor=self._name)
-            self._refused.count(executor=self._name)
+            self._rejected.count(executor=self._name)
             raise Overloaded
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ FRESH_SECONDS = 1.0  # a queue that has been empty for so long says nothing abou
 class QueueBound:
     """Foresees how long a newcomer would wait, from how long those before waited and how many stood before them.
 
-    It measures the queue and not the work, so slow work alone is never refused. A burst may queue for four times as long
+    It measures the queue and not the work, so slow work alone is never rejected. A burst may queue for four times as long
     as a queue that has been standing (RFC 8289, the standing queue of CoDel).
     """
 

@@ -1,6 +1,6 @@
 """A PostgreSQL URL, as libpq, SQLAlchemy and hosted databases write it, becomes one that asyncpg understands.
 
-asyncpg sends every option that it does not know to the server, which then refuses each connection.
+asyncpg sends every option that it does not know to the server, which then rejects each connection.
 The table for people is in backend/docs/OPERATIONS.md.
 """
 
@@ -11,8 +11,8 @@ from app.core.settings.service_url import (
     ServiceUrl,
     canonical_address,
     parse,
-    refuse_missing_files,
-    refuse_option,
+    reject_missing_files,
+    reject_option,
 )
 
 EXAMPLE = "db.example.com:5432"
@@ -131,9 +131,9 @@ def _translated(given: dict[str, str], all_options: dict[str, str]) -> dict[str,
         allowed = KEPT.get(known, DROPPED.get(known))
         hint = f": {INSTEAD[name]}" if name in INSTEAD else ""
         if allowed is None:
-            raise refuse_option(name, f"is not supported{hint}", all_options)
+            raise reject_option(name, f"is not supported{hint}", all_options)
         if allowed and meant not in allowed:
-            raise refuse_option(
+            raise reject_option(
                 name, f"must be one of {', '.join(sorted(allowed))}{hint}", all_options
             )
         if options.get(known, meant) != meant:
@@ -144,7 +144,7 @@ def _translated(given: dict[str, str], all_options: dict[str, str]) -> dict[str,
 
 
 def _check_tls(options: dict[str, str]) -> None:
-    """Fill in the certificates of the system, and refuse what could not connect."""
+    """Fill in the certificates of the system, and reject what could not connect."""
     if options.get("sslrootcert") == "system":  # libpq's word, which then always verifies
         if options.setdefault("sslmode", "verify-full") != "verify-full":
             raise ValueError("has sslrootcert=system, which needs sslmode=verify-full")
@@ -158,4 +158,4 @@ def _check_tls(options: dict[str, str]) -> None:
         )
     if options.get("sslnegotiation") == "direct" and mode not in VERIFYING | {"require"}:
         raise ValueError("has sslnegotiation=direct, which needs sslmode=require or verify-full")
-    refuse_missing_files(options, FILES)
+    reject_missing_files(options, FILES)

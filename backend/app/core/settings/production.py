@@ -1,4 +1,4 @@
-"""What production refuses to start with, and what it warns of. The rules go across the sections."""
+"""Settings with which production does not start, and those it warns of. The rules go across the sections."""
 
 import logging
 from typing import Self

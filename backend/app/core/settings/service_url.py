@@ -80,7 +80,7 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
-def refuse_option(name: str, reason: str, options: dict[str, str]) -> ValueError:
+def reject_option(name: str, reason: str, options: dict[str, str]) -> ValueError:
     """The error for an option. Beside a password among the options, a name may be a piece of that password."""
     hidden = any("password" in other for other in options)
     return ValueError(
@@ -105,7 +105,7 @@ def canonical_address(text: str, example: str) -> str:
         if not host.startswith("/"):
             host.encode(
                 "idna"
-            )  # as the resolver will: it refuses labels that are empty or too long
+            )  # as the resolver will: it rejects labels that are empty or too long
     except ValueError:
         raise wrong from None
     if not HOST.fullmatch(host):
@@ -113,7 +113,7 @@ def canonical_address(text: str, example: str) -> str:
     return quote(host, safe="") + suffix
 
 
-def refuse_missing_files(options: dict[str, str], names: Iterable[str]) -> None:
+def reject_missing_files(options: dict[str, str], names: Iterable[str]) -> None:
     """Raise ``ValueError`` for an option among ``names`` that points to no file: nothing could connect."""
     for name in names:
         if name in options and not Path(options[name]).is_file():

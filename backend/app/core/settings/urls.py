@@ -57,7 +57,7 @@ def _database_url(value: SecretStr) -> SecretStr:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    """Refuse what the client would read otherwise, drop in silence, or find wrong at its first connection."""
+    """Reject what the client would read otherwise, drop in silence, or find wrong at its first connection."""
     scheme, rest = _scheme(value, REDIS)
     url = service_url.parse(rest)
     for host in url.hosts:
@@ -68,10 +68,10 @@ def _redis_url(value: SecretStr) -> SecretStr:
         raise ValueError("must name its database by a number, as in redis://redis.example.com/0")
     for name in url.options:
         if name not in REDIS_OPTIONS:
-            raise service_url.refuse_option(name, "is not supported", url.options)
+            raise service_url.reject_option(name, "is not supported", url.options)
     if url.name and "db" in url.options:
         raise ValueError("names its database twice")
-    service_url.refuse_missing_files(url.options, REDIS_FILES)
+    service_url.reject_missing_files(url.options, REDIS_FILES)
     try:
         # Which connects to nothing yet.
         ConnectionPool.from_url(f"{scheme}://{rest}").make_connection()  # type: ignore[no-untyped-call]  # redis-py's own

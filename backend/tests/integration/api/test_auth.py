@@ -21,12 +21,12 @@ from app.core.resources import get_app_settings, lifespan
 from app.db.session import get_db
 from app.models.user import User, caller_key
 from app.repositories.user import UserRepository
+from tests.fixtures.api_calls import app_on
 from tests.fixtures.auth import PASSWORD, MakeUser, bearer, headers_of
 from tests.fixtures.env import FAST_HASH_ROUNDS, make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.hashing import PATIENCE_SECONDS, occupied, recorded_hashing, until_taken
 from tests.fixtures.logs import collected
-from tests.fixtures.surface import app_on
 
 NEW_ACCOUNT = {"email": "lin@example.com", "password": PASSWORD}
 
@@ -63,7 +63,7 @@ async def logging_in_slowly(app: FastAPI, user: User) -> AsyncIterator[asyncio.T
 
 
 class TestLogin:
-    async def test_responses_with_a_bearer_token_of_one_hour(
+    async def test_login_returns_a_bearer_token_of_one_hour(
         self, client: AsyncClient, ada: User
     ) -> None:
         response = await log_in(client, ada.email)
@@ -119,7 +119,7 @@ class TestLogin:
 
         assert (await log_in(client, spelling)).status_code == 200
 
-    async def test_accepts_all_that_the_docs_page_sends(
+    async def test_login_accepts_every_field_of_the_docs_page(
         self, client: AsyncClient, ada: User
     ) -> None:
         form = {
@@ -131,7 +131,7 @@ class TestLogin:
 
         assert response.status_code == 200
 
-    async def test_leaves_an_event_with_the_account_and_without_the_email(
+    async def test_login_is_logged_with_the_account_and_without_the_email(
         self, client: AsyncClient, ada: User
     ) -> None:
         with collected(logging.INFO) as records:
@@ -146,7 +146,9 @@ class TestLogin:
         assert all(vars(event)["user_id"] == ada.id for event in events)
         assert all(ada.email not in str(vars(event)) for event in events)
 
-    async def test_works_on_a_session_that_forgets_at_commit(self, engine: AsyncEngine) -> None:
+    async def test_login_works_on_a_session_that_expires_at_commit(
+        self, engine: AsyncEngine
+    ) -> None:
         """SQLAlchemy's default, so the likeliest override of ``get_db``."""
 
         async def forgetful() -> AsyncIterator[AsyncSession]:
@@ -241,7 +243,7 @@ class TestHashUpgrade:
         assert renewed.startswith(live)
         assert user.hashed_password == renewed
 
-    async def test_registration_makes_it_as_the_settings_say(
+    async def test_registration_hashes_with_the_rounds_of_the_settings(
         self, make_app: MakeApp, db: AsyncSession
     ) -> None:
         new = {"email": "ada@example.com", "password": PASSWORD}
@@ -265,7 +267,7 @@ class TestHashUpgrade:
         assert stored is not None
         assert stored.hashed_password == user.hashed_password
 
-    async def test_password_that_changes_meanwhile_is_not_changed_back(
+    async def test_password_changed_concurrently_is_not_changed_back(
         self, make_app: MakeApp, ada: User, db: AsyncSession
     ) -> None:
         changed = hash_password("another password", rounds=5)
@@ -278,7 +280,7 @@ class TestHashUpgrade:
         await db.refresh(user)
         assert user.hashed_password == changed
 
-    async def test_account_that_is_deleted_meanwhile_stays_deleted(
+    async def test_account_deleted_concurrently_stays_deleted(
         self, make_app: MakeApp, ada: User, db: AsyncSession
     ) -> None:
         app = make_app(password_hash_rounds=5)
@@ -294,7 +296,7 @@ class TestHashUpgrade:
 
 
 class TestHashingUnderLoad:
-    async def test_passwords_are_hashed_in_threads_of_their_own(
+    async def test_passwords_are_hashed_in_dedicated_threads(
         self, client: AsyncClient, ada: User
     ) -> None:
         with recorded_hashing() as runs:
@@ -305,7 +307,7 @@ class TestHashingUnderLoad:
         assert len(runs) == 3
         assert all(run.thread.startswith("password") for run in runs)
 
-    async def test_full_queue_is_a_503_at_once_and_passes(
+    async def test_full_queue_is_503_at_once_and_recovers(
         self, make_app: MakeApp, ada: User
     ) -> None:
         app = make_app(password_hash_queue_size=1)
@@ -325,7 +327,7 @@ class TestHashingUnderLoad:
             assert int(response.headers["Retry-After"]) >= 1
         assert accepted.status_code == 200
 
-    async def test_login_that_finds_the_queue_full_costs_no_statement(
+    async def test_login_with_a_full_queue_makes_no_query(
         self, make_app: MakeApp, ada: User, statements: list[str]
     ) -> None:
         app = make_app(password_hash_queue_size=1)
@@ -336,7 +338,7 @@ class TestHashingUnderLoad:
         assert response.status_code == 503
         assert statements == []
 
-    async def test_other_endpoints_response_while_every_place_is_taken(
+    async def test_other_endpoints_respond_while_the_queue_is_full(
         self, make_app: MakeApp, ada: User
     ) -> None:
         app = make_app(password_hash_queue_size=1)
@@ -373,7 +375,7 @@ class TestHashingUnderLoad:
 
 
 class TestReadMe:
-    async def test_returns_the_basics_of_the_caller(self, client: AsyncClient, ada: User) -> None:
+    async def test_current_user_is_returned(self, client: AsyncClient, ada: User) -> None:
         response = await client.get("/auth/me", headers=headers_of(ada))
 
         assert response.status_code == 200
@@ -418,7 +420,7 @@ class TestRequireRoles:
         assert "WWW-Authenticate" not in response.headers
         assert "secret" not in response.text
 
-    async def test_admin_is_let_in(self, client: AsyncClient, admin: User) -> None:
+    async def test_admin_is_admitted(self, client: AsyncClient, admin: User) -> None:
         response = await client.get("/reports", headers=headers_of(admin))
 
         assert response.status_code == 200
@@ -437,7 +439,7 @@ class TestRequireRoles:
 
         assert (await client.get("/reports", headers=headers_of(admin))).status_code == 403
 
-    async def test_refusal_leaves_an_event_with_the_account(
+    async def test_rejection_is_logged_with_the_account(
         self, client: AsyncClient, ada: User
     ) -> None:
         with collected(logging.INFO) as records:

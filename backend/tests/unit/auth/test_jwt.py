@@ -92,7 +92,7 @@ class TestCreateAccessToken:
 
 
 class TestDecodeToken:
-    def test_token_that_was_valid_is_refused_once_it_has_expired(
+    def test_cached_token_is_rejected_once_it_has_expired(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         token = create_access_token(ADA, settings=SETTINGS)
@@ -103,7 +103,7 @@ class TestDecodeToken:
 
         assert identity_in(token) is None
 
-    def test_token_that_was_valid_is_good_for_less_than_thirty_seconds_more(
+    def test_expired_token_is_accepted_for_less_than_thirty_seconds(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         token = create_access_token(ADA, settings=SETTINGS)
@@ -117,14 +117,14 @@ class TestDecodeToken:
 
         assert identities == [ADA, ADA, ADA, None]
 
-    def test_tokens_that_are_remembered_are_of_a_bounded_number(self) -> None:
+    def test_cache_of_tokens_is_bounded(self) -> None:
         assert _verified.cache_info().maxsize == 1_024
 
     @pytest.mark.parametrize(("moment", "identity"), [(0, ADA), (-1, None)])
-    def test_time_begins_with_the_epoch(self, moment: int, identity: UUID | None) -> None:
+    def test_time_before_the_epoch_is_rejected(self, moment: int, identity: UUID | None) -> None:
         assert identity_in(issued(iat=moment)) == identity
 
-    def test_token_that_was_valid_is_refused_under_another_key_issuer_or_audience(self) -> None:
+    def test_cached_token_is_rejected_under_another_key_issuer_or_audience(self) -> None:
         token = create_access_token(ADA, settings=SETTINGS)
         assert identity_in(token) == ADA
 
@@ -137,7 +137,7 @@ class TestDecodeToken:
                 decode_token(token, settings=make_settings(**change))
 
     @pytest.mark.parametrize("spelling", [UUID, str])
-    def test_issued_token_is_read_back(self, spelling: Callable[[object], UUID | str]) -> None:
+    def test_issued_token_is_decoded(self, spelling: Callable[[object], UUID | str]) -> None:
         token = create_access_token(spelling(str(ADA)), settings=SETTINGS)
 
         claims = decode_token(token, settings=SETTINGS)
@@ -147,14 +147,14 @@ class TestDecodeToken:
         assert claims.exp - claims.iat == 3_600
 
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-    def test_every_algorithm_of_the_settings_reads_its_own_tokens(self, algorithm: str) -> None:
+    def test_token_of_every_algorithm_is_decoded(self, algorithm: str) -> None:
         settings = make_settings(jwt_algorithm=algorithm, jwt_secret_key=LONG_KEY)
 
         token = create_access_token(ADA, settings=settings)
 
         assert decode_token(token, settings=settings).user_id == ADA
 
-    def test_claims_cannot_be_changed(self) -> None:
+    def test_claims_are_immutable(self) -> None:
         claims = decode_token(create_access_token(ADA, settings=SETTINGS), settings=SETTINGS)
 
         with pytest.raises(ValidationError):
@@ -181,7 +181,7 @@ class TestDecodeToken:
         [{"jwt_secret_key": OTHER_KEY * 2}, {"jwt_algorithm": "HS384"}, {"jwt_audience": "orders"}],
         ids=["key", "algorithm", "audience"],
     )
-    def test_token_of_another_service_is_refused(self, difference: dict[str, str]) -> None:
+    def test_token_of_another_service_is_rejected(self, difference: dict[str, str]) -> None:
         here = make_settings(jwt_secret_key=LONG_KEY)
         there = make_settings(**{"jwt_secret_key": LONG_KEY, **difference})
         token = create_access_token(ADA, settings=there)
@@ -190,7 +190,7 @@ class TestDecodeToken:
         with pytest.raises(Unauthorized):
             decode_token(token, settings=here)
 
-    def test_refusal_names_no_reason_and_carries_the_challenge(self) -> None:
+    def test_rejection_has_no_reason_and_a_challenge(self) -> None:
         with pytest.raises(Unauthorized) as raised:
             decode_token("marker", settings=SETTINGS)
 
@@ -202,7 +202,7 @@ class TestDecodeToken:
 
 class TestTokenClaims:
     @pytest.mark.parametrize("moment", [-1, True, 1.5, "1", 10**400, None])
-    def test_moment_is_a_whole_number_of_seconds_in_this_era(self, moment: object) -> None:
+    def test_timestamp_is_a_whole_number_within_bounds(self, moment: object) -> None:
         claims = {"sub": str(ADA), "iat": 1, "exp": 1, "jti": "x", "token_use": "access"}
         assert TokenClaims.model_validate(claims).exp == 1
 

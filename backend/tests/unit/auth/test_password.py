@@ -37,15 +37,15 @@ class TestHashPassword:
         assert not verified(password[:-1], stored)
 
     @pytest.mark.parametrize("password", FITS_BCRYPT)
-    def test_what_bcrypt_reads_to_its_end_is_plain_bcrypt(self, password: str) -> None:
+    def test_password_of_up_to_72_bytes_is_plain_bcrypt(self, password: str) -> None:
         assert hashed(password).startswith(f"$2b${ROUNDS:02}$")
 
     @pytest.mark.parametrize("password", EXCEEDS_BCRYPT)
-    def test_anything_longer_is_bcrypt_over_sha256(self, password: str) -> None:
+    def test_longer_password_is_bcrypt_over_sha256(self, password: str) -> None:
         assert hashed(password).startswith(f"$bcrypt-sha256$v=2,t=2b,r={ROUNDS}$")
 
     @pytest.mark.parametrize("size", [71, 72, 73, 80])
-    def test_last_byte_counts(self, size: int) -> None:
+    def test_last_byte_is_significant(self, size: int) -> None:
         stored = hashed("x" * size)
 
         assert verified("x" * size, stored)
@@ -62,23 +62,23 @@ class TestHashPassword:
         assert [look.cost for look in looks] == [2**12]
 
     @pytest.mark.parametrize("password", ["a\0b", "\0", "a" * 80 + "\0"])
-    def test_nul_is_refused(self, password: str) -> None:
+    def test_nul_is_rejected(self, password: str) -> None:
         with pytest.raises(ValueError, match=r"^A password cannot contain NUL$"):
             hashed(password)
 
     @pytest.mark.parametrize("password", ["\ud800", "a" * 80 + "\udfff"])
-    def test_lone_surrogate_is_refused(self, password: str) -> None:
+    def test_lone_surrogate_is_rejected(self, password: str) -> None:
         with pytest.raises(ValueError, match="surrogates"):
             hashed(password)
 
 
 class TestVerifyPassword:
-    def test_hash_that_was_stored_long_ago_still_verifies(self) -> None:
+    def test_older_hash_still_verifies(self) -> None:
         assert verified("lovelace", SHORT_HASH)
         assert verified("lovelace" * 10, LONG_HASH)
 
     @pytest.mark.parametrize("text", ["pâté de foie", "Ångström", "한글 비밀번호", "é" * 60])
-    def test_two_spellings_of_one_text_are_one_password(self, text: str) -> None:
+    def test_password_is_compared_in_nfc(self, text: str) -> None:
         composed, decomposed = (unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
         assert composed != decomposed
 
@@ -96,26 +96,24 @@ class TestVerifyPassword:
             ("\ufeffbom", "bom"),
         ],
     )
-    def test_nothing_is_trimmed_folded_or_replaced(self, password: str, other: str) -> None:
+    def test_password_is_not_trimmed_folded_or_replaced(self, password: str, other: str) -> None:
         assert verified(password, hashed(password))
         assert not verified(other, hashed(password))
 
     @pytest.mark.parametrize("ident", ["$2a$", "$2y$"])
-    def test_other_spellings_of_bcrypt_are_understood(self, ident: str) -> None:
+    def test_other_bcrypt_prefixes_are_understood(self, ident: str) -> None:
         imported = SHORT_HASH.replace("$2b$", ident)
 
         assert verified("lovelace", imported)
         assert not verified("lovelac3", imported)
 
     @pytest.mark.parametrize("password", ["\0", "lovelace\0", "\ud800", "lovelace\udfff"])
-    def test_password_that_nobody_can_have_matches_nothing(self, password: str) -> None:
+    def test_impossible_password_matches_no_hash(self, password: str) -> None:
         assert not verified(password, SHORT_HASH)
         assert not verified(password, LONG_HASH)
 
     @pytest.mark.parametrize("password", ["", "x" * 80])
-    def test_hash_that_stands_in_for_a_missing_one_belongs_to_no_password(
-        self, password: str
-    ) -> None:
+    def test_stand_in_hash_matches_no_password(self, password: str) -> None:
         for stand_in in (password_module._DUMMY_SHORT, password_module._DUMMY_LONG):
             assert not verified(password, stand_in.format(rounds=ROUNDS))
 

@@ -21,17 +21,15 @@ def sending(*credentials: bytes) -> Scope:
 
 class TestVerifiedUser:
     @pytest.mark.parametrize("scheme", [b"Bearer ", b"bearer ", b"BEARER "])
-    def test_is_the_account_of_a_token_under_the_settings_of_the_application(
-        self, scheme: bytes
-    ) -> None:
+    def test_verified_user_is_the_subject_of_a_valid_token(self, scheme: bytes) -> None:
         assert verified_user(SETTINGS, sending(scheme + TOKEN)) == f"user:{ADA}"
 
-    def test_is_nobody_under_another_key(self) -> None:
+    def test_verified_user_is_none_under_another_key(self) -> None:
         assert verified_user(make_settings(), sending(b"Bearer " + TOKEN)) is None
 
     @pytest.mark.parametrize(
         "credentials",
         [[], [b""], [TOKEN], [b"Basic " + TOKEN], [b"Bearer \xff"], [b"Bearer " + TOKEN] * 2],
     )
-    def test_is_nobody_without_one_token(self, credentials: list[bytes]) -> None:
+    def test_verified_user_is_none_without_one_token(self, credentials: list[bytes]) -> None:
         assert verified_user(SETTINGS, sending(*credentials)) is None

@@ -27,7 +27,7 @@ PRODUCTION = {"app_env": "production", "jwt_secret_key": KEY}
 
 
 class TestSettings:
-    def test_are_immutable(self) -> None:
+    def test_settings_are_immutable(self) -> None:
         with pytest.raises(ValidationError):
             make_settings().log_level = "DEBUG"  # type: ignore[misc]  # the point of the test
 
@@ -92,7 +92,7 @@ class TestSettings:
             ("redis_url", "rediss://cache?ssl_cert_reqs=marker"),
         ],
     )
-    def test_refuse_a_value_out_of_bounds_and_name_the_variable(
+    def test_value_out_of_bounds_is_rejected_with_its_variable(
         self, name: str, value: object
     ) -> None:
         with pytest.raises(ValidationError) as caught:
@@ -109,7 +109,7 @@ class TestSettings:
             ("redis_url", "redis://cache:port/0", "redis.example.com:6379"),
         ],
     )
-    def test_show_how_to_write_the_address_that_is_wrong(
+    def test_malformed_url_is_rejected_with_an_example(
         self, name: str, value: str, example: str
     ) -> None:
         with pytest.raises(ValidationError, match=example):
@@ -128,7 +128,7 @@ class TestSettings:
             ("sqlite+aiosqlite:///app.db", "sqlite"),
         ],
     )
-    def test_accept_the_spellings_of_a_database_url_that_people_paste(
+    def test_common_schemes_of_a_database_url_are_accepted(
         self, spelling: str, dialect: str
     ) -> None:
         assert make_settings(database_url=spelling).database_dialect == dialect
@@ -144,13 +144,13 @@ class TestSettings:
             f"rediss://cache/0?ssl_ca_certs={__file__}&ssl_cert_reqs=required",
         ],
     )
-    def test_accept_every_redis_url_that_the_client_understands(self, spelling: str) -> None:
+    def test_redis_url_of_every_supported_scheme_is_accepted(self, spelling: str) -> None:
         accepted = make_settings(redis_url=spelling).redis_url
 
         assert accepted is not None
         assert accepted.get_secret_value() == spelling
 
-    def test_split_lists_at_commas(self) -> None:
+    def test_lists_are_split_at_commas(self) -> None:
         settings = make_settings(allowed_hosts="api.example.com, *.example.org, [::1],")
 
         assert settings.allowed_hosts == ("api.example.com", "*.example.org", "[::1]")
@@ -184,26 +184,26 @@ class TestSettings:
             ("jwt_secret_key", " key\n", SecretStr(" key\n")),
         ],
     )
-    def test_are_read_as_they_are_meant(self, name: str, written: str, meant: object) -> None:
+    def test_words_are_read_in_any_case(self, name: str, written: str, meant: object) -> None:
         assert getattr(make_settings(**{name: written}), name) == meant
 
     @pytest.mark.parametrize(
         ("app_env", "seconds"), [("local", 0), ("test", 0), ("production", 5), ("staging", 5)]
     )
-    def test_drain_only_where_a_balancer_has_to_notice(self, app_env: str, seconds: int) -> None:
+    def test_drain_is_zero_in_local_and_test(self, app_env: str, seconds: int) -> None:
         given = PRODUCTION | {"app_env": app_env}
 
         assert Settings.model_validate(given).drain_seconds == seconds
         assert Settings.model_validate(given | {"drain_seconds": 7}).drain_seconds == 7
 
-    def test_take_the_default_for_an_empty_value(self) -> None:
+    def test_empty_value_is_the_default(self) -> None:
         assert make_settings(database_pool_size="", jwt_issuer="").database_pool_size == 10
 
-    def test_name_no_database_outside_local_unless_told(self) -> None:
+    def test_database_url_has_no_default_outside_local(self) -> None:
         assert make_settings().database_url is None
         assert Settings.model_validate(PRODUCTION).database_url is None
 
-    def test_use_a_sqlite_file_in_local(self) -> None:
+    def test_database_url_is_a_sqlite_file_in_local(self) -> None:
         assert make_settings(app_env="local").database_dialect == "sqlite"
 
     @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ class TestSettings:
             ("sqlite:///{tmp}/app%20data/app.db", "{tmp}/app data/app.db"),
         ],
     )
-    def test_take_a_relative_path_from_the_root_of_the_repository(
+    def test_relative_sqlite_path_starts_at_the_root_of_the_repository(
         self, url: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -225,7 +225,7 @@ class TestSettings:
         assert Path(str(engine.url.database)) == Path(path.format(tmp=tmp_path))
 
     @pytest.mark.parametrize("folder", ["feature%2Fx", "what?", "50%", "a b"])
-    def test_find_the_local_database_in_a_folder_of_any_name(
+    def test_local_database_works_in_a_folder_of_any_name(
         self, folder: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(config, "PROJECT_ROOT", Path("/srv") / folder)
@@ -237,7 +237,7 @@ class TestSettings:
 
 
 class TestModelDumpSafe:
-    def test_redacts_every_secret_also_those_inside_urls(self) -> None:
+    def test_dump_redacts_every_secret_and_those_inside_urls(self) -> None:
         settings = make_settings(
             jwt_secret_key="jwt-marker-0123456789",
             database_url="postgresql://ada:db-marker@db.example.com:5432/app",
@@ -258,10 +258,10 @@ class TestModelDumpSafe:
             "postgresql://ada:p%40ss:marker@one,two:5433/app",
         ],
     )
-    def test_finds_the_secret_in_every_form_of_a_url(self, url: str) -> None:
+    def test_dump_redacts_secrets_in_every_form_of_a_url(self, url: str) -> None:
         assert "marker" not in str(make_settings(database_url=url).model_dump_safe())
 
-    def test_shows_what_is_not_secret(self) -> None:
+    def test_dump_shows_what_is_not_secret(self) -> None:
         safe = make_settings(database_url="sqlite:///var/app.db", jwt_issuer="me").model_dump_safe()
 
         assert safe["database_url"] == f"sqlite:///{PROJECT_ROOT.as_posix()}/var/app.db"
@@ -290,7 +290,7 @@ class TestProduction:
             config.LOCAL_JWT_SECRET,
         ],
     )
-    def test_refuses_a_missing_short_or_placeholder_key(
+    def test_missing_short_or_placeholder_key_is_rejected(
         self, app_env: str, key: str | None
     ) -> None:
         with pytest.raises(ValidationError) as caught:
@@ -301,7 +301,7 @@ class TestProduction:
             assert key not in str(caught.value)
 
     @pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
-    def test_wants_a_key_as_long_as_the_hash(self, algorithm: str, least: int) -> None:
+    def test_key_shorter_than_the_hash_is_rejected(self, algorithm: str, least: int) -> None:
         production = PRODUCTION | {"jwt_algorithm": algorithm}
         key = (KEY * 2)[:least]
 
@@ -309,35 +309,35 @@ class TestProduction:
         with pytest.raises(ValidationError, match="JWT_SECRET_KEY"):
             Settings.model_validate(production | {"jwt_secret_key": key[1:]})
 
-    def test_refuses_a_cheap_password_hash(self) -> None:
+    def test_cheap_password_hash_is_rejected(self) -> None:
         with pytest.raises(ValidationError, match="PASSWORD_HASH_ROUNDS"):
             Settings.model_validate(PRODUCTION | {"password_hash_rounds": 9})
 
-    def test_needs_nothing_but_the_key_to_start(self) -> None:
+    def test_production_needs_only_the_key(self) -> None:
         assert Settings.model_validate(PRODUCTION).is_production
 
-    def test_has_no_documentation_unless_enabled(self) -> None:
+    def test_docs_are_off_in_production_unless_enabled(self) -> None:
         assert Settings.model_validate(PRODUCTION).docs_enabled is False
         assert Settings.model_validate(PRODUCTION | {"docs_enabled": True}).docs_enabled is True
 
-    def test_warns_of_what_is_unwise(self) -> None:
+    def test_unwise_setting_is_warned_of(self) -> None:
         warnings = " ".join(Settings.model_validate(PRODUCTION).warnings())
 
         named = ("ALLOWED_HOSTS", "JWT_AUDIENCE", "LOGIN_THROTTLE_ENABLED", "DATABASE_URL")
         assert all(name in warnings for name in named)
 
-    def test_warns_of_believing_every_proxy(self) -> None:
+    def test_trust_in_every_proxy_is_warned_of(self) -> None:
         unwise = Settings.model_validate(PRODUCTION | {"forwarded_allow_ips": "*"})
 
         assert "FORWARDED_ALLOW_IPS is *" in " ".join(unwise.warnings())
 
-    def test_says_that_an_unknown_environment_counts_as_production(self) -> None:
+    def test_unknown_environment_counts_as_production(self) -> None:
         with pytest.raises(ValidationError, match="APP_ENV") as caught:
             Settings.model_validate({"app_env": "dev"})
 
         assert "counts as production" in str(caught.value)
 
-    def test_warnings_end_when_everything_is_named(self) -> None:
+    def test_complete_configuration_has_no_warnings(self) -> None:
         named = {
             "allowed_hosts": "api.example.com",
             "jwt_audience": "api",
@@ -352,7 +352,7 @@ class TestProduction:
 
         assert Settings.model_validate(PRODUCTION | named).warnings() == []
 
-    def test_local_is_not_warned(self) -> None:
+    def test_local_has_no_warnings(self) -> None:
         assert make_settings(app_env="local").warnings() == []
 
 
@@ -362,7 +362,7 @@ class TestGetSettings:
         monkeypatch.setattr(config, "PROJECT_ROOT", tmp_path)
         return tmp_path
 
-    def test_reads_the_env_file_in_local(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_env_file_is_read_in_local(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (root / ".env").write_text("JWT_ISSUER=from-file\n")
         monkeypatch.delenv("APP_ENV")
 
@@ -377,7 +377,7 @@ class TestGetSettings:
 
         assert get_settings().jwt_issuer == "from-process"
 
-    def test_an_empty_process_variable_hides_the_env_file(
+    def test_empty_process_variable_hides_the_env_file(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (root / ".env").write_text("REDIS_URL=redis://localhost\n")
@@ -387,7 +387,7 @@ class TestGetSettings:
         assert get_settings().redis_url is None
 
     @pytest.mark.parametrize("app_env", ["test", "production"])
-    def test_does_not_read_the_env_file_elsewhere(
+    def test_env_file_is_not_read_elsewhere(
         self, root: Path, monkeypatch: pytest.MonkeyPatch, app_env: str
     ) -> None:
         (root / ".env").write_text("JWT_ISSUER=from-file\n")
@@ -396,7 +396,7 @@ class TestGetSettings:
 
         assert get_settings().jwt_issuer is None
 
-    def test_reads_a_file_with_byte_order_mark_crlf_quotes_and_unknown_names(
+    def test_env_file_may_have_bom_crlf_quotes_and_unknown_names(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (root / ".env").write_bytes(
@@ -409,7 +409,7 @@ class TestGetSettings:
     @pytest.mark.parametrize(
         ("name", "meant"), [("LOG_LEVL", "LOG_LEVEL"), ("RATE_LIMIT_ENABLE", "RATE_LIMIT_ENABLED")]
     )
-    def test_warns_of_a_misspelt_name_in_the_env_file(
+    def test_misspelt_name_in_the_env_file_is_warned_of(
         self, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, meant: str
     ) -> None:
         (root / ".env").write_text(f"{name}=marker\nPOSTGRES_PASSWORD=x\n")
@@ -420,7 +420,7 @@ class TestGetSettings:
 
         assert "marker" not in str(caught[0].message)
 
-    def test_says_in_one_line_that_the_env_file_is_not_utf_8(
+    def test_env_file_that_is_not_utf_8_is_one_line(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (root / ".env").write_bytes("JWT_ISSUER=me".encode("utf-16"))
@@ -429,7 +429,7 @@ class TestGetSettings:
         with pytest.raises(ConfigurationError, match=r"\.env is not UTF-8 text"):
             get_settings()
 
-    def test_names_every_wrong_variable_and_no_value(
+    def test_wrong_variables_are_named_without_their_values(
         self, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("DATABASE_POOL_SIZE", "marker-1")
@@ -448,7 +448,7 @@ class TestGetSettings:
 @pytest.mark.slow
 class TestMisconfiguredStart:
     @pytest.mark.parametrize("key", ["changeme-marker", "", "k" * 31])
-    def test_ends_with_one_line_that_names_the_setting_and_not_its_value(
+    def test_misconfigured_start_ends_with_one_line_without_the_value(
         self, tmp_path: Path, key: str
     ) -> None:
         environment = server_environment(APP_ENV="production", JWT_SECRET_KEY=key)
@@ -472,7 +472,7 @@ class TestEnvExample:
         return {name: value.strip('"') for name, _, value in pairs}
 
     @pytest.mark.skipif(os.name == "nt", reason="the shell is another one")
-    def test_means_the_same_to_a_shell(self) -> None:
+    def test_example_means_the_same_to_a_shell(self) -> None:
         path = shlex.quote(str(config.PROJECT_ROOT / ".env.example"))
         done = subprocess.run(
             ["/bin/sh", "-c", f"set -aeu; . {path}; env"],
@@ -490,17 +490,17 @@ class TestEnvExample:
             name: value for name, value in self.variables().items() if name not in commented
         } == {name: value for name, value in sourced.items() if name in self.variables()}
 
-    def test_names_every_setting_and_nothing_else(self) -> None:
+    def test_example_names_exactly_the_settings(self) -> None:
         assert set(self.variables()) == {name.upper() for name in Settings.model_fields}
 
-    def test_gives_every_default(self) -> None:
+    def test_example_shows_every_default(self) -> None:
         from_example = Settings.model_validate(
             {name.lower(): value for name, value in self.variables().items()}
         )
 
         assert from_example == Settings.model_validate({"app_env": "local"})
 
-    def test_explains_every_variable(self) -> None:
+    def test_example_explains_every_variable(self) -> None:
         lines = (config.PROJECT_ROOT / ".env.example").read_text().splitlines()
         unexplained = [
             line
@@ -510,7 +510,7 @@ class TestEnvExample:
 
         assert unexplained == []
 
-    def test_every_setting_describes_itself(self) -> None:
+    def test_every_setting_has_a_description(self) -> None:
         assert all(field.description for field in Settings.model_fields.values())
 
 
@@ -519,7 +519,7 @@ def is_prose(line: str) -> bool:
     return not line or line.startswith("# ")
 
 
-def test_nothing_but_config_reads_the_environment() -> None:
+def test_environment_is_read_by_config_alone() -> None:
     sources = (config.PROJECT_ROOT / "backend" / "app").rglob("*.py")
     readers = {path.name for path in sources if "os.environ" in path.read_text()}
 

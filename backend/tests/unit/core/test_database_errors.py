@@ -114,45 +114,45 @@ def from_asyncpg(
 
 class TestPostgres:
     @pytest.mark.parametrize("state", UNAVAILABLE)
-    def test_that_is_away_or_busy_is_unavailable(self, state: str) -> None:
+    def test_server_away_or_busy_is_unavailable(self, state: str) -> None:
         error = database_error(from_asyncpg(postgres(state)))
 
         assert type(error) is ServiceUnavailable
         assert error.headers["Retry-After"] == "1"
 
     @pytest.mark.parametrize("state", BROKEN_RULES)
-    def test_with_a_broken_rule_is_a_conflict(self, state: str) -> None:
+    def test_violated_constraint_is_a_conflict(self, state: str) -> None:
         assert type(database_error(from_asyncpg(postgres(state)))) is Conflict
 
     @pytest.mark.parametrize("state", BUGS)
-    def test_that_says_that_we_are_wrong_is_an_internal_error(self, state: str) -> None:
+    def test_programming_error_is_an_internal_error(self, state: str) -> None:
         assert type(database_error(from_asyncpg(postgres(state)))) is InternalError
 
-    def test_whose_table_has_changed_under_a_prepared_statement_is_unavailable(self) -> None:
+    def test_changed_table_under_a_prepared_statement_is_unavailable(self) -> None:
         error = asyncpg.exceptions.InvalidCachedStatementError("the statement plan is invalid")
 
         assert type(database_error(from_asyncpg(error))) is ServiceUnavailable
 
     @pytest.mark.parametrize("state", ["28000", "28P01", "3D000", "57P03", "53300", "XX000"])
-    def test_that_does_not_let_us_in_is_unavailable(self, state: str) -> None:
+    def test_failed_authentication_is_unavailable(self, state: str) -> None:
         assert is_unavailable(from_asyncpg(postgres(state), statement=None))
 
     @pytest.mark.parametrize("statement", ["SELECT 1", None])
-    def test_whose_connection_is_closed_is_unavailable(self, statement: str | None) -> None:
+    def test_closed_connection_is_unavailable(self, statement: str | None) -> None:
         error = asyncpg.InterfaceError("connection is closed")
 
         assert is_unavailable(from_asyncpg(error, statement=statement))
 
-    def test_whose_connection_broke_is_unavailable_whatever_it_said(self) -> None:
+    def test_broken_connection_is_unavailable_with_any_error(self) -> None:
         assert is_unavailable(from_asyncpg(postgres("XX000"), disconnected=True))
 
-    def test_given_a_value_of_the_wrong_type_is_an_internal_error(self) -> None:
+    def test_value_of_the_wrong_type_is_an_internal_error(self) -> None:
         error = asyncpg.DataError("invalid input for query argument $1: 1099511627776")
 
         assert type(database_error(from_asyncpg(error))) is InternalError
 
     @pytest.mark.parametrize("state", ["57014", "23505", "42601"])
-    def test_is_never_quoted(self, state: str) -> None:
+    def test_message_of_the_server_is_never_quoted(self, state: str) -> None:
         error = database_error(from_asyncpg(postgres(state)))
 
         assert SECRET not in error.message + str(error.details)
@@ -184,7 +184,7 @@ class TestSqlite:
             connection.execute(text(statement))
         return caught.value
 
-    def test_that_is_locked_is_unavailable(self, engine: Engine, path: Path) -> None:
+    def test_locked_file_is_unavailable(self, engine: Engine, path: Path) -> None:
         writer = sqlite3.connect(path, isolation_level=None)
         writer.execute("BEGIN EXCLUSIVE")
 
@@ -193,12 +193,12 @@ class TestSqlite:
 
         assert type(database_error(error)) is ServiceUnavailable
 
-    def test_that_cannot_be_opened_is_unavailable(self, tmp_path: Path) -> None:
+    def test_file_that_cannot_be_opened_is_unavailable(self, tmp_path: Path) -> None:
         engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder.sqlite3")
 
         assert type(database_error(self.failure(engine, "SELECT 1"))) is ServiceUnavailable
 
-    def test_that_is_read_only_is_unavailable(self, path: Path) -> None:
+    def test_read_only_file_is_unavailable(self, path: Path) -> None:
         engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
 
         error = self.failure(engine, "INSERT INTO parent VALUES (2, 'two')")
@@ -214,15 +214,13 @@ class TestSqlite:
             "INSERT INTO child VALUES (7)",
         ],
     )
-    def test_with_a_broken_rule_is_a_conflict(self, engine: Engine, statement: str) -> None:
+    def test_violated_constraint_is_a_conflict(self, engine: Engine, statement: str) -> None:
         assert type(database_error(self.failure(engine, statement))) is Conflict
 
     @pytest.mark.parametrize(
         "statement", ["INSERT INTO parent VALUES (2, NULL)", "INSERT INTO parent VALUES (2, '')"]
     )
-    def test_with_a_value_that_should_have_been_refused_is_an_internal_error(
-        self, engine: Engine, statement: str
-    ) -> None:
+    def test_unvalidated_value_is_an_internal_error(self, engine: Engine, statement: str) -> None:
         error = self.failure(engine, statement)
 
         assert type(database_error(error)) is InternalError
@@ -230,14 +228,12 @@ class TestSqlite:
     @pytest.mark.parametrize(
         "statement", ["SELECT * FROM missing", "SELECT missing FROM parent", "SELEC 1"]
     )
-    def test_that_says_that_we_are_wrong_is_an_internal_error(
-        self, engine: Engine, statement: str
-    ) -> None:
+    def test_programming_error_is_an_internal_error(self, engine: Engine, statement: str) -> None:
         assert type(database_error(self.failure(engine, statement))) is InternalError
 
 
 class TestSqlalchemy:
-    def test_that_waited_too_long_for_a_connection_is_unavailable(self) -> None:
+    def test_pool_timeout_is_unavailable(self) -> None:
         engine = create_engine(
             "sqlite://", poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01
         )
@@ -248,14 +244,14 @@ class TestSqlalchemy:
 
         assert type(database_error(caught.value)) is ServiceUnavailable
 
-    async def test_without_a_database_is_unavailable(self) -> None:
+    async def test_missing_database_is_unavailable(self) -> None:
         async with AsyncSession() as session:
             with pytest.raises(UnboundExecutionError) as caught:
                 await session.execute(text("SELECT 1"))
 
         assert type(database_error(caught.value)) is ServiceUnavailable
 
-    def test_that_finds_a_row_gone_is_a_conflict(self) -> None:
+    def test_stale_row_is_a_conflict(self) -> None:
         assert type(database_error(StaleDataError(f"0 rows matched for {SECRET}"))) is Conflict
 
     @pytest.mark.parametrize(
@@ -268,5 +264,5 @@ class TestSqlalchemy:
             StatementError("wrong type", "SELECT 1", None, ValueError("x")),
         ],
     )
-    def test_that_was_used_wrongly_is_an_internal_error(self, error: SQLAlchemyError) -> None:
+    def test_misused_session_is_an_internal_error(self, error: SQLAlchemyError) -> None:
         assert type(database_error(error)) is InternalError

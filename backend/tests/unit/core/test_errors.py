@@ -29,10 +29,10 @@ CLASSES: list[type[AppError]] = list(BY_STATUS.values())
 
 class TestTable:
     @pytest.mark.parametrize(("status", "code"), CONTRACT.items())
-    def test_holds_the_codes_of_the_contract(self, status: int, code: str) -> None:
+    def test_table_holds_the_codes_of_the_contract(self, status: int, code: str) -> None:
         assert BY_STATUS[status].code == code
 
-    def test_in_the_docstring_of_the_module_is_correct(self) -> None:
+    def test_table_in_the_docstring_is_correct(self) -> None:
         known: list[type[AppError]] = [AppError, *CLASSES]
         written = re.findall(r"(\w+) +(\d{3}) +(\w+)", errors.__doc__ or "")
 
@@ -40,25 +40,25 @@ class TestTable:
             (cls.__name__, cls.status, cls.code) for cls in known
         }
 
-    def test_has_one_class_for_each_status_and_one_code_for_each_class(self) -> None:
+    def test_table_has_one_class_for_each_status_and_code(self) -> None:
         assert len(CLASSES) == len(AppError.__subclasses__())
         assert len({cls.code for cls in CLASSES}) == len(CLASSES)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 class TestEveryError:
-    def test_is_a_status_of_its_own_with_a_code_for_programs(self, cls: type[AppError]) -> None:
+    def test_error_has_its_own_status_and_code(self, cls: type[AppError]) -> None:
         assert 400 <= cls.status < 600
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", cls.code)
 
-    def test_has_a_sentence_for_people(self, cls: type[AppError]) -> None:
+    def test_error_has_a_message(self, cls: type[AppError]) -> None:
         assert cls().message == str(cls()) == cls.message
         assert re.fullmatch(r"[A-Z][a-z]+( [a-z]+| URL)*", cls.message)
 
-    def test_takes_another_sentence(self, cls: type[AppError]) -> None:
+    def test_message_can_be_given(self, cls: type[AppError]) -> None:
         assert cls("Another").message == str(cls("Another")) == "Another"
 
-    def test_has_details_and_headers_of_its_own(self, cls: type[AppError]) -> None:
+    def test_details_and_headers_are_not_shared(self, cls: type[AppError]) -> None:
         details, headers = {"a": 1}, {"X-A": "1"}
 
         error = cls(details=details, headers=headers)
@@ -72,24 +72,24 @@ class TestEveryError:
 
 
 class TestHeaders:
-    def test_of_unauthorized_always_hold_a_challenge(self) -> None:
+    def test_unauthorized_has_a_challenge(self) -> None:
         assert Unauthorized().headers == {"WWW-Authenticate": "Bearer"}
         assert Unauthorized(headers={"X-A": "1"}).headers["WWW-Authenticate"] == "Bearer"
 
-    def test_of_a_refused_body_end_the_connection(self) -> None:
+    def test_rejected_body_closes_the_connection(self) -> None:
         assert PayloadTooLarge().headers == {"Connection": "close"}
 
     @pytest.mark.parametrize("cls", [RateLimited, ServiceUnavailable])
-    def test_of_what_passes_say_in_seconds_when_to_come_back(self, cls: type[AppError]) -> None:
+    def test_temporary_errors_have_retry_after_in_seconds(self, cls: type[AppError]) -> None:
         assert cls().headers == {"Retry-After": "1"}
 
-    def test_that_are_given_win(self) -> None:
+    def test_given_headers_win(self) -> None:
         challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
         assert Unauthorized(headers=challenge).headers == challenge
 
 
-def test_error_of_a_fork_inherits_what_it_does_not_say() -> None:
+def test_subclass_inherits_code_and_message() -> None:
     class SeatTaken(Conflict):
         message = "The seat is taken"
 

@@ -63,33 +63,31 @@ class TestMeaning:
             ExceptionGroup("x", [OSError()]),
         ],
     )
-    def test_of_anything_unknown_is_an_internal_error_without_its_text(
-        self, exc: Exception
-    ) -> None:
+    def test_unknown_exception_is_an_internal_error_without_its_text(self, exc: Exception) -> None:
         error = as_app_error(exc)
 
         assert (error.status, error.code) == (500, "internal_error")
         assert PRIVATE not in error.message + str(error.details)
 
-    def test_of_an_error_of_ours_is_itself(self) -> None:
+    def test_application_error_is_itself(self) -> None:
         error = NotFound("User not found")
 
         assert as_app_error(error) is error
 
-    def test_of_a_client_that_went_away_is_a_bad_request(self) -> None:
+    def test_disconnected_client_is_a_bad_request(self) -> None:
         error = as_app_error(ClientDisconnect())
 
         assert isinstance(error, BadRequest)
         assert error.message == "The client closed the connection"
 
     @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-    def test_of_a_process_that_has_run_out_of_something_is_that_it_is_busy(self, code: int) -> None:
+    def test_exhausted_process_is_unavailable(self, code: int) -> None:
         error = as_app_error(OSError(code, PRIVATE))
 
         assert (error.status, error.headers["Retry-After"]) == (503, "1")
         assert error.message == "The server is busy"
 
-    def test_of_every_registered_status_has_a_code_and_a_sentence(self) -> None:
+    def test_registered_statuses_have_a_code_and_a_message(self) -> None:
         for status in HTTPStatus:
             error = as_app_error(HTTPException(status))
 
@@ -99,9 +97,7 @@ class TestMeaning:
         assert as_app_error(HTTPException(406)).code == "not_acceptable"
 
     @pytest.mark.parametrize(("status", "sentence"), [(409, Conflict.message), (410, "Gone")])
-    def test_of_an_http_exception_is_its_text_or_its_object(
-        self, status: int, sentence: str
-    ) -> None:
+    def test_http_exception_keeps_its_detail(self, status: int, sentence: str) -> None:
         seat: Any = {"seat": 7}  # Any: Starlette wants text, and FastAPI allows more
         text = as_app_error(HTTPException(status, "The seat is taken"))
         thing = as_app_error(HTTPException(status, seat))
@@ -111,12 +107,12 @@ class TestMeaning:
         assert (thing.message, thing.details) == (sentence, {"seat": 7})
         assert (nothing.message, nothing.details) == (sentence, {})
 
-    def test_of_an_http_exception_keeps_its_headers(self) -> None:
+    def test_http_exception_keeps_its_headers(self) -> None:
         error = as_app_error(HTTPException(429, headers={"Retry-After": "7"}))
 
         assert error.headers == {"Retry-After": "7"}
 
-    def test_of_an_http_exception_adds_the_headers_of_its_status(self) -> None:
+    def test_http_exception_gets_the_headers_of_its_status(self) -> None:
         assert as_app_error(HTTPException(401)).headers == {"WWW-Authenticate": "Bearer"}
 
 
@@ -125,7 +121,7 @@ class TestValidationDetails:
         found: list[dict[str, Any]] = as_app_error(RequestValidationError(errors)).details["errors"]
         return found
 
-    def test_hold_place_message_and_type_alone(self) -> None:
+    def test_details_hold_location_message_and_type_alone(self) -> None:
         error = {
             "loc": ("body", "items", 3, "name"),
             "msg": "Field required",
@@ -142,7 +138,7 @@ class TestValidationDetails:
     @pytest.mark.parametrize(
         ("problems", "shown"), [(0, 0), (1, 1), (20, 20), (21, 20), (5_000, 20)]
     )
-    def test_are_at_most_twenty(self, problems: int, shown: int) -> None:
+    def test_details_are_at_most_twenty(self, problems: int, shown: int) -> None:
         errors = [{"loc": ("body", n), "msg": "wrong", "type": "x"} for n in range(problems)]
 
         assert len(self.details(*errors)) == shown
@@ -150,14 +146,14 @@ class TestValidationDetails:
     @pytest.mark.parametrize(
         ("name", "shown"), [("n" * 64, "n" * 64), ("n" * 65, "n" * 64 + "..."), ("", "")]
     )
-    def test_cut_a_long_name(self, name: str, shown: str) -> None:
+    def test_long_name_is_cut(self, name: str, shown: str) -> None:
         error = {"loc": ("body", name), "msg": "wrong", "type": "x"}
 
         assert self.details(error)[0]["loc"] == ["body", shown]
 
 
 class TestEnvelope:
-    def test_has_four_members_in_their_order(self, request_id: str) -> None:
+    def test_envelope_has_four_members_in_their_order(self, request_id: str) -> None:
         assert envelope(Conflict(details={"a": 1})) == {
             "code": "conflict",
             "message": Conflict.message,
@@ -166,19 +162,19 @@ class TestEnvelope:
         }
         assert list(envelope(Conflict())) == ["code", "message", "request_id", "details"]
 
-    def test_has_a_request_id_that_is_text_also_outside_of_a_request(self) -> None:
+    def test_request_id_is_text_outside_of_a_request(self) -> None:
         assert envelope(Conflict())["request_id"] == ""
 
-    def test_has_details_that_are_an_object_also_when_there_are_none(self) -> None:
+    def test_details_are_an_object_when_there_are_none(self) -> None:
         assert envelope(Conflict())["details"] == {}
 
-    def test_is_as_short_as_json_can_be(self, request_id: str) -> None:
+    def test_envelope_is_compact_json(self, request_id: str) -> None:
         body = bytes(error_response(Conflict(details={"a": [1, 2]})).body)
 
         assert json.dumps(json.loads(body), separators=(",", ":")).encode() == body
 
     @pytest.mark.parametrize("name", ["é", "\ud800", "\0", "\x1b", "🐎", "\u2028", "</script>"])
-    def test_is_ascii_whatever_it_holds(self, name: str) -> None:
+    def test_envelope_is_ascii(self, name: str) -> None:
         response = error_response(Conflict(name, details={name: name}))
 
         assert bytes(response.body).isascii()
@@ -187,10 +183,10 @@ class TestEnvelope:
     @pytest.mark.parametrize(
         "value", [UUID(int=7), datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.5"), {1}, object]
     )
-    def test_writes_what_json_does_not_know_as_text(self, value: object) -> None:
+    def test_value_without_a_json_type_is_text(self, value: object) -> None:
         assert envelope(Conflict(details={"value": value}))["details"] == {"value": str(value)}
 
-    def test_is_json_with_the_status_and_the_headers_of_the_error(self) -> None:
+    def test_response_has_the_status_and_headers_of_the_error(self) -> None:
         response = error_response(ServiceUnavailable())
 
         assert response.status_code == 503
@@ -198,7 +194,7 @@ class TestEnvelope:
         assert response.headers["Retry-After"] == "1"
 
     @pytest.mark.parametrize("status", [204, 304])
-    def test_is_left_out_where_no_body_is_allowed(self, status: int) -> None:
+    def test_status_without_a_body_has_no_envelope(self, status: int) -> None:
         response = error_response(as_app_error(HTTPException(status, headers={"ETag": '"1"'})))
 
         assert response.status_code == status
@@ -207,20 +203,22 @@ class TestEnvelope:
         assert response.headers["ETag"] == '"1"'
 
 
-class TestOperator:
+class TestLog:
     """What ``respond`` tells in the log."""
 
     @pytest.fixture(autouse=True)
     def everything(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
 
-    def test_hears_nothing_of_errors_of_clients(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_client_error_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         for exc in (NotFound(), HTTPException(418), RequestValidationError([]), ClientDisconnect()):
             respond(exc)
 
         assert caplog.records == []
 
-    def test_gets_a_traceback_of_an_unknown_error(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unknown_error_is_logged_with_a_traceback(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         exc = RuntimeError(PRIVATE)
 
         respond(exc)
@@ -231,14 +229,14 @@ class TestOperator:
         assert record.exc_info == (RuntimeError, exc, None)
 
     @pytest.mark.parametrize("status", [500, 502, 599])
-    def test_gets_a_traceback_of_a_deliberate_server_error(
+    def test_raised_server_error_is_logged_with_a_traceback(
         self, caplog: pytest.LogCaptureFixture, status: int
     ) -> None:
         respond(HTTPException(status, "x"))
 
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
-    def test_gets_one_line_with_the_cause_when_something_is_away(
+    def test_unavailable_is_logged_in_one_line_with_its_cause(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         respond(OperationalError("SELECT 1", None, ConnectionRefusedError("refused " * 100)))
@@ -250,7 +248,7 @@ class TestOperator:
         assert record.cause.startswith("ConnectionRefusedError: refused")
         assert len(record.cause) == 300
 
-    def test_is_told_what_an_error_of_ours_came_from(
+    def test_cause_of_an_application_error_is_logged(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         caused = ServiceUnavailable("Full")
@@ -265,9 +263,7 @@ class TestOperator:
             "ServiceUnavailable: Full",
         ]
 
-    def test_hears_of_a_rule_that_no_repository_knew(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_unhandled_constraint_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         response = respond(IntegrityError("INSERT", None, ValueError(PRIVATE)))
 
         assert response.status_code == 409
@@ -288,7 +284,7 @@ class TestRegistration:
         ],
         ids=lambda value: type(value).__name__,
     )
-    async def test_gives_the_envelope_to_every_error_of_a_plain_application(
+    async def test_every_error_of_a_plain_application_is_the_envelope(
         self, exc: Exception, status: int
     ) -> None:
         app = FastAPI()
@@ -307,7 +303,7 @@ class TestRegistration:
         assert PRIVATE not in response.text
 
     @pytest.mark.parametrize("root_path", ["", "/prefix"])
-    async def test_names_every_method_of_a_path(self, root_path: str) -> None:
+    async def test_allow_lists_every_method_of_a_path(self, root_path: str) -> None:
         app = FastAPI()
         register_exception_handlers(app)
         app.add_api_route("/a/{b}", lambda: None, methods=["GET"])
@@ -333,7 +329,7 @@ class TestRegistration:
             ("POST", "/files/a.txt", "GET, HEAD"),
         ],
     )
-    async def test_names_what_the_endpoint_allows_and_no_method_that_is_refused(
+    async def test_allow_of_the_endpoint_comes_first(
         self, method: str, path: str, allow: str
     ) -> None:
         app, router, plain = FastAPI(), Router(), APIRouter()
@@ -362,9 +358,7 @@ class TestRegistration:
     @pytest.mark.parametrize(
         ("root_path", "path"), [("/h", "/health"), ("/health", "/health/health"), ("", "/health")]
     )
-    async def test_cuts_the_prefix_of_a_proxy_at_a_boundary(
-        self, root_path: str, path: str
-    ) -> None:
+    async def test_root_path_is_cut_at_a_segment(self, root_path: str, path: str) -> None:
         app = FastAPI()
         register_exception_handlers(app)
         app.add_api_route("/health", lambda: None)
@@ -375,7 +369,7 @@ class TestRegistration:
 
         assert response.headers["Allow"] == "GET"
 
-    def test_names_no_method_of_what_has_no_path_and_needs_no_root_path(self) -> None:
+    def test_allow_is_empty_without_a_path(self) -> None:
         app = FastAPI()
         app.host("other.example", FastAPI())
         app.add_api_route("/XXa", lambda: None, methods=["PUT"])

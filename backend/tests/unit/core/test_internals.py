@@ -48,7 +48,7 @@ RELIANCES = [
 
 
 @pytest.mark.parametrize(("library", "where", "what", "module"), RELIANCES)
-def test_library_still_has_what_is_relied_on(
+def test_internals_that_are_relied_on_still_exist(
     library: str, where: object, what: str, module: str
 ) -> None:
     source = inspect.getsource(where)  # type: ignore[arg-type]  # a module, a class or a function each

@@ -64,16 +64,16 @@ def pipe() -> Iterator[Pipe]:
 
 
 class TestJsonFormatter:
-    def test_writes_one_object_with_time_level_logger_and_message(self) -> None:
+    def test_formatter_writes_one_object_with_time_level_logger_and_message(self) -> None:
         line = json.loads(JsonFormatter().format(record()))
 
         assert line.pop("time").endswith("+00:00")
         assert line == {"level": "INFO", "logger": "test", "message": "hello"}
 
-    def test_adds_what_came_as_extra(self) -> None:
+    def test_formatter_adds_what_came_as_extra(self) -> None:
         assert json.loads(JsonFormatter().format(record(order_id=7)))["order_id"] == 7
 
-    def test_adds_the_request_id(self) -> None:
+    def test_formatter_adds_the_request_id(self) -> None:
         token = request_id_var.set("abc")
         try:
             assert json.loads(JsonFormatter().format(record()))["request_id"] == "abc"
@@ -83,14 +83,14 @@ class TestJsonFormatter:
     @pytest.mark.parametrize(
         "hostile", ['a"b', "a\nb", "\x1b[31m", "\ud800", '","level":"FATAL', "\u2028", "%s%n{0}"]
     )
-    def test_keeps_hostile_text_inside_one_line(self, hostile: str) -> None:
+    def test_formatter_keeps_hostile_text_inside_one_line(self, hostile: str) -> None:
         line = JsonFormatter().format(record(hostile, value=hostile))
 
         assert "\n" not in line
         assert line.isascii()
         assert json.loads(line)["message"] == hostile
 
-    def test_writes_a_traceback_without_the_values_of_a_database_row(self) -> None:
+    def test_formatter_writes_a_traceback_without_the_values_of_a_database_row(self) -> None:
         message = "broken\nDETAIL:  Key (note)=(marker\nmarker) exists.\n[SQL: INSERT]"
         try:
             raise ValueError(message)
@@ -106,12 +106,12 @@ class TestJsonFormatter:
 
 
 class TestTextFormatter:
-    def test_writes_message_and_extra_on_one_line(self) -> None:
+    def test_formatter_writes_message_and_extra_on_one_line(self) -> None:
         line = TextFormatter().format(record("two\nlines", path="a b", status=200))
 
         assert line.endswith('INFO test two\\nlines path="a b" status=200')
 
-    def test_appends_the_traceback(self) -> None:
+    def test_formatter_appends_the_traceback(self) -> None:
         try:
             raise ValueError("broken")
         except ValueError:
@@ -122,7 +122,7 @@ class TestTextFormatter:
 
 
 class TestQueuedHandler:
-    def test_writes_what_was_logged_before_it_closed(self, pipe: Pipe) -> None:
+    def test_handler_writes_what_was_logged_before_it_closed(self, pipe: Pipe) -> None:
         handler = pipe.handler()
         for number in range(100):
             handler.emit(record(f"line {number}"))
@@ -132,7 +132,7 @@ class TestQueuedHandler:
         written = os.read(pipe.reader, 65_536).decode()
         assert written.splitlines() == [f"line {number}" for number in range(100)]
 
-    def test_drops_and_counts_rather_than_waits_when_nobody_reads(self, pipe: Pipe) -> None:
+    def test_handler_drops_and_counts_records_when_the_queue_is_full(self, pipe: Pipe) -> None:
         handler = pipe.handler(size=10)
         big = record("x" * 100_000)
 
@@ -143,7 +143,7 @@ class TestQueuedHandler:
         assert handler.dropped > 100
         assert time.monotonic() - started < 5
 
-    def test_says_how_many_records_were_dropped_when_the_reader_is_back(self, pipe: Pipe) -> None:
+    def test_dropped_records_are_reported_when_the_reader_is_back(self, pipe: Pipe) -> None:
         handler = pipe.handler(size=10)
         for _ in range(200):
             handler.emit(record("x" * 100_000))
@@ -155,7 +155,7 @@ class TestQueuedHandler:
 
         assert 0 < json.loads(line)["dropped"] <= handler.dropped
 
-    def test_can_be_used_by_a_signal_handler_that_interrupts_it(self, pipe: Pipe) -> None:
+    def test_handler_can_be_used_by_a_signal_handler_that_interrupts_it(self, pipe: Pipe) -> None:
         handler = pipe.handler(size=1_000_000)
         handler.setFormatter(JsonFormatter())
         interrupted = 0
@@ -177,7 +177,7 @@ class TestQueuedHandler:
 
         assert interrupted > 50
 
-    def test_survives_a_closed_pipe(self, pipe: Pipe) -> None:
+    def test_handler_survives_a_closed_pipe(self, pipe: Pipe) -> None:
         pipe.stop_reading()
         handler = pipe.handler()
 
@@ -186,7 +186,7 @@ class TestQueuedHandler:
 
         assert handler.dropped == 1
 
-    def test_survives_a_process_that_was_started_without_standard_output(
+    def test_handler_survives_a_process_that_was_started_without_standard_output(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "__stdout__", None)
@@ -198,7 +198,7 @@ class TestQueuedHandler:
 
         assert handler.dropped == 1
 
-    def test_survives_a_record_that_cannot_be_formatted(self, pipe: Pipe) -> None:
+    def test_handler_survives_a_record_that_cannot_be_formatted(self, pipe: Pipe) -> None:
         handler = pipe.handler()
         broken = record("%d")
         broken.args = ("not a number",)
@@ -211,7 +211,9 @@ class TestQueuedHandler:
         assert line["time"].endswith("+00:00")
         assert "%d format" in line["unformattable"]
 
-    def test_starts_its_thread_with_the_first_record_and_no_second_one(self, pipe: Pipe) -> None:
+    def test_handler_starts_its_thread_with_the_first_record_and_no_second_one(
+        self, pipe: Pipe
+    ) -> None:
         before = threading.active_count()
         handler = pipe.handler()
         assert threading.active_count() == before
@@ -221,7 +223,7 @@ class TestQueuedHandler:
 
         assert threading.active_count() == before + 1
 
-    def test_asks_again_when_the_system_has_no_thread_to_spare(
+    def test_failed_start_of_the_thread_is_retried(
         self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handler = pipe.handler()
@@ -243,7 +245,7 @@ class TestNonBlockingDescriptor:
     def non_blocking(self, pipe: Pipe) -> None:
         os.set_blocking(pipe.writer, False)
 
-    def test_loses_breaks_and_repeats_nothing_that_is_read(self, pipe: Pipe) -> None:
+    def test_writer_loses_breaks_and_repeats_no_line(self, pipe: Pipe) -> None:
         handler = pipe.handler()
         received = bytearray()
 
@@ -262,7 +264,7 @@ class TestNonBlockingDescriptor:
         assert received.decode().splitlines() == [*sent, "last"]
         assert handler.dropped == 0
 
-    def test_counts_exactly_the_lines_that_are_not_written(
+    def test_writer_counts_exactly_the_lines_that_are_not_written(
         self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(log_writer, "FLUSH_SECONDS", 0.1)
@@ -282,7 +284,7 @@ class TestNonBlockingDescriptor:
         assert handler.dropped == 3_000 - len(lines)
         assert begun == bool(handler._begun)
 
-    def test_finishes_a_line_before_it_begins_another(
+    def test_writer_finishes_a_line_before_it_begins_another(
         self, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         handler = pipe.handler()
@@ -301,7 +303,7 @@ class TestNonBlockingDescriptor:
 
 
 class TestConfigureLogging:
-    def test_called_twice_leaves_one_handler(self) -> None:
+    def test_logging_called_twice_leaves_one_handler(self) -> None:
         configure_logging(make_settings())
         configure_logging(make_settings())
 
@@ -329,9 +331,7 @@ class TestConfigureLogging:
             ("unable to perform operation on <TCPTransport>", True),
         ],
     )
-    def test_response_to_a_client_that_has_gone_is_no_error(
-        self, message: str, is_logged: bool
-    ) -> None:
+    def test_write_to_a_closed_connection_is_no_error(self, message: str, is_logged: bool) -> None:
         configure_logging(make_settings())
         error = RuntimeError(message)
         broken = logging.LogRecord("x", logging.ERROR, "", 1, "", (), (type(error), error, None))

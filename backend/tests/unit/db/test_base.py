@@ -51,7 +51,7 @@ async def trips(
         await connection.run_sync(OwnBase.metadata.drop_all)
 
 
-async def test_a_datetime_keeps_its_moment_and_is_aware(trips: AsyncSession) -> None:
+async def test_datetime_is_stored_in_utc_and_read_aware(trips: AsyncSession) -> None:
     trips.add(Trip(starts=NOON))
     await trips.commit()
     trips.expunge_all()
@@ -61,7 +61,7 @@ async def test_a_datetime_keeps_its_moment_and_is_aware(trips: AsyncSession) -> 
     assert (found.starts, found.starts.tzinfo, found.ends) == (NOON, UTC, None)
 
 
-async def test_an_enumeration_is_kept_as_the_text_of_its_value(trips: AsyncSession) -> None:
+async def test_enumeration_is_kept_as_the_text_of_its_value(trips: AsyncSession) -> None:
     trips.add(Trip(starts=NOON, kind=Kind.ROUND_TRIP))
     await trips.commit()
     trips.expunge_all()
@@ -70,9 +70,7 @@ async def test_an_enumeration_is_kept_as_the_text_of_its_value(trips: AsyncSessi
     assert (await trips.scalars(select(Trip))).one().kind is Kind.ROUND_TRIP
 
 
-async def test_an_enumeration_leaves_nothing_behind_when_its_table_goes(
-    trips: AsyncSession, engine: AsyncEngine
-) -> None:
+async def test_enumeration_leaves_no_type_behind(trips: AsyncSession, engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(OwnBase.metadata.drop_all)
         await connection.run_sync(OwnBase.metadata.create_all)
@@ -80,7 +78,7 @@ async def test_an_enumeration_leaves_nothing_behind_when_its_table_goes(
     assert Trip.__table__.c.kind.type.length == 32  # type: ignore[attr-defined]  # an Enum
 
 
-async def test_a_duration_beside_a_column_of_times_is_a_duration(trips: AsyncSession) -> None:
+async def test_duration_beside_a_column_of_times_is_a_duration(trips: AsyncSession) -> None:
     trips.add(Trip(starts=NOON))
     await trips.commit()
 

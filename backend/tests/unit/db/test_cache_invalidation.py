@@ -93,7 +93,7 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 class TestChange:
-    async def test_is_forgotten_after_the_commit(
+    async def test_change_is_invalidated_after_the_commit(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, change: Change
     ) -> None:
         async with sessions() as session:
@@ -106,7 +106,7 @@ class TestChange:
 
         assert sorted(forgotten.keys) == keys_of(ada)
 
-    async def test_is_forgotten_after_a_begin_block(
+    async def test_change_is_invalidated_after_a_begin_block(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, change: Change
     ) -> None:
         async with sessions.begin() as session:
@@ -114,7 +114,7 @@ class TestChange:
 
         assert sorted(forgotten.keys) == keys_of(ada)
 
-    async def test_is_not_forgotten_after_a_rollback(
+    async def test_change_is_not_invalidated_after_a_rollback(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, change: Change
     ) -> None:
         async with sessions() as session:
@@ -125,7 +125,7 @@ class TestChange:
 
         assert forgotten.keys == []
 
-    async def test_is_not_forgotten_when_the_session_closes_without_a_commit(
+    async def test_change_is_not_invalidated_without_a_commit(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, change: Change
     ) -> None:
         async with sessions() as session:
@@ -134,7 +134,7 @@ class TestChange:
 
         assert forgotten.keys == []
 
-    async def test_works_without_anybody_to_forget(
+    async def test_commit_works_without_a_cache(
         self, session_factory: SessionFactory, ada: User, change: Change
     ) -> None:
         async with session_factory() as session:
@@ -142,8 +142,8 @@ class TestChange:
             await session.commit()
 
 
-class TestForgetting:
-    async def test_comes_when_others_can_see_the_change(
+class TestInvalidation:
+    async def test_invalidation_comes_after_the_change_is_visible(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         forgotten.look = lambda: is_active(sessions, ada.id)
@@ -154,7 +154,7 @@ class TestForgetting:
 
         assert forgotten.seen == [False, False]
 
-    async def test_holds_no_connection(
+    async def test_invalidation_holds_no_connection(
         self, engine: AsyncEngine, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         async def connections_in_use() -> int:
@@ -168,7 +168,7 @@ class TestForgetting:
 
         assert forgotten.seen == [0, 0]
 
-    async def test_an_insert_and_a_read_forget_nothing(
+    async def test_insert_and_read_invalidate_nothing(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         async with sessions() as session:
@@ -178,7 +178,7 @@ class TestForgetting:
 
         assert forgotten.keys == []
 
-    async def test_each_transaction_forgets_its_own_changes_once(
+    async def test_transaction_invalidates_its_own_changes_once(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, grace: User
     ) -> None:
         async with sessions() as session:
@@ -192,7 +192,7 @@ class TestForgetting:
 
         assert sorted(forgotten.keys) == keys_of(grace)
 
-    async def test_a_row_changed_twice_is_forgotten_once(
+    async def test_row_changed_twice_is_invalidated_once(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         async with sessions.begin() as session:
@@ -201,7 +201,7 @@ class TestForgetting:
 
         assert sorted(forgotten.keys) == keys_of(ada)
 
-    async def test_a_session_that_forgets_its_rows_at_a_commit_does_so_too(
+    async def test_session_that_expires_at_commit_invalidates(
         self, engine: AsyncEngine, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         sessions.configure(expire_on_commit=True)
@@ -214,7 +214,7 @@ class TestForgetting:
 
         assert sorted(forgotten.keys) == keys_of(ada)
 
-    async def test_a_cancelled_writer_still_forgets_everything(
+    async def test_cancelled_writer_still_invalidates(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         reached = asyncio.Event()
@@ -240,7 +240,7 @@ class TestForgetting:
 
 
 class TestSavepoint:
-    async def test_that_is_released_forgets_nothing_before_the_commit(
+    async def test_released_savepoint_invalidates_nothing_before_the_commit(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         async with sessions() as session:
@@ -252,7 +252,7 @@ class TestSavepoint:
 
         assert sorted(forgotten.keys) == keys_of(ada)
 
-    async def test_that_is_released_forgets_nothing_when_all_is_rolled_back(
+    async def test_released_savepoint_invalidates_nothing_after_a_rollback(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         async with sessions() as session:
@@ -263,7 +263,7 @@ class TestSavepoint:
 
         assert forgotten.keys == []
 
-    async def test_that_is_rolled_back_takes_no_other_change_with_it(
+    async def test_savepoint_rollback_keeps_other_changes(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, grace: User
     ) -> None:
         async with sessions() as session:
@@ -275,7 +275,7 @@ class TestSavepoint:
 
         assert set(keys_of(ada)) <= set(forgotten.keys) <= set(keys_of(ada, grace))
 
-    async def test_inside_another_waits_for_the_whole_transaction(
+    async def test_nested_savepoint_waits_for_the_commit(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User, grace: User
     ) -> None:
         async with sessions() as session:
@@ -291,7 +291,7 @@ class TestSavepoint:
 
 
 class TestFailingCommit:
-    async def test_forgets_nothing(
+    async def test_failing_commit_invalidates_nothing(
         self, sessions: SessionFactory, forgotten: Forgotten, ada: User
     ) -> None:
         def refuse(*arguments: object) -> None:

@@ -40,7 +40,7 @@ def test_every_relationship_of_the_models_is_loaded_by_queries_only() -> None:
     assert silent == []
 
 
-async def test_access_is_refused_and_a_query_that_asks_works(
+async def test_lazy_access_is_rejected_and_an_explicit_query_works(
     engine: AsyncEngine, session_factory: SessionFactory
 ) -> None:
     async with engine.begin() as connection:

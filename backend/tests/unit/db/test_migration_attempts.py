@@ -48,7 +48,7 @@ def test_migration_that_succeeds_runs_once(pauses: list[float]) -> None:
     assert pauses == []
 
 
-def test_table_in_use_is_tried_again_after_a_pause(pauses: list[float]) -> None:
+def test_table_in_use_is_retried_after_a_pause(pauses: list[float]) -> None:
     migration = Migration(LOCKED, LOCKED)
 
     in_turns(migration)
@@ -77,7 +77,7 @@ def test_any_other_error_is_final() -> None:
     assert migration.attempts == 1
 
 
-def test_requests_that_queue_behind_it_outlive_its_wait() -> None:
+def test_requests_outlive_the_lock_timeout_of_a_migration() -> None:
     patience = Settings.model_fields["database_lock_timeout_seconds"].default
 
     assert patience >= 2 * LOCK_TIMEOUT_SECONDS

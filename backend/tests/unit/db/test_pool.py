@@ -32,7 +32,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_newcomer_does_not_overtake_who_has_waited() -> None:
+async def test_newcomer_does_not_overtake_a_waiter() -> None:
     served = []
     queue: FairQueue[str] = FairQueue(maxsize=1)
 
@@ -51,7 +51,7 @@ async def test_a_newcomer_does_not_overtake_who_has_waited() -> None:
     assert served == ["first", "second", "third", "newcomer"]
 
 
-async def test_who_gave_up_in_the_moment_of_being_served_passes_the_connection_on(
+async def test_cancelled_waiter_passes_its_connection_on(
     engine: AsyncEngine,
 ) -> None:
     async def ask() -> None:
@@ -69,7 +69,7 @@ async def test_who_gave_up_in_the_moment_of_being_served_passes_the_connection_o
         await gone
 
 
-async def test_who_gave_up_earlier_is_passed_over(engine: AsyncEngine) -> None:
+async def test_cancelled_waiter_is_skipped(engine: AsyncEngine) -> None:
     async def ask() -> None:
         async with engine.connect():
             pass
@@ -83,7 +83,7 @@ async def test_who_gave_up_earlier_is_passed_over(engine: AsyncEngine) -> None:
     await asyncio.wait_for(waiting, 0.5)
 
 
-async def test_nobody_waits_longer_than_the_limit(engine: AsyncEngine) -> None:
+async def test_waiter_waits_no_longer_than_the_limit(engine: AsyncEngine) -> None:
     async with engine.connect():
         with pytest.raises(PoolTimeout):
             async with engine.connect():

@@ -47,7 +47,7 @@ async def session(one_connection: AsyncEngine) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def test_finds_the_row_by_the_names_of_its_columns(
+async def test_row_is_found_by_the_names_of_its_columns(
     session: AsyncSession, make_user: MakeUser
 ) -> None:
     ada = await make_user("ada@example.com")
@@ -55,7 +55,7 @@ async def test_finds_the_row_by_the_names_of_its_columns(
     assert await BY_ID.one(session, ada.id) == {"id": ada.id, "email": ada.email}
 
 
-async def test_finds_nothing(session: AsyncSession, make_user: MakeUser) -> None:
+async def test_missing_row_is_none(session: AsyncSession, make_user: MakeUser) -> None:
     ada = await make_user("ada@example.com")
     await session.delete(await session.get_one(User, ada.id))
     await session.commit()
@@ -63,7 +63,7 @@ async def test_finds_nothing(session: AsyncSession, make_user: MakeUser) -> None
     assert await BY_ID.one(session, ada.id) is None
 
 
-async def test_sees_what_the_session_has_changed_on_the_same_connection(
+async def test_uncommitted_change_of_the_session_is_seen(
     session: AsyncSession, make_user: MakeUser
 ) -> None:
     ada = await make_user("ada@example.com")
@@ -77,7 +77,7 @@ async def test_sees_what_the_session_has_changed_on_the_same_connection(
     assert found["email"] == "changed@example.com"
 
 
-async def test_asks_what_the_session_is_bound_to(
+async def test_statement_runs_on_the_bind_of_the_session(
     one_connection: AsyncEngine, make_user: MakeUser
 ) -> None:
     ada = await make_user("ada@example.com")
@@ -90,7 +90,7 @@ async def test_asks_what_the_session_is_bound_to(
     assert found["email"] == "only@here.example"
 
 
-async def test_names_that_the_statement_does_not_have_are_refused(session: AsyncSession) -> None:
+async def test_unknown_parameter_is_rejected(session: AsyncSession) -> None:
     wrong = PreparedSelect(select(literal(1).label("one")), "two")
 
     with pytest.raises((ValueError, DBAPIError)):
@@ -99,7 +99,7 @@ async def test_names_that_the_statement_does_not_have_are_refused(session: Async
 
 @needs_postgres
 class TestOnTheDriver:
-    async def test_holds_its_connection_for_the_read_only(
+    async def test_prepared_select_holds_its_connection_for_the_read_only(
         self, session: AsyncSession, one_connection: AsyncEngine
     ) -> None:
         first = await PROCESS.one(session)
@@ -109,7 +109,7 @@ class TestOnTheDriver:
         assert not session.in_transaction()
         assert one_connection.sync_engine.pool.checkedin() == 1  # type: ignore[attr-defined]  # a queue
 
-    async def test_a_full_pool_is_unavailable_in_time(
+    async def test_full_pool_is_unavailable_in_time(
         self, session: AsyncSession, one_connection: AsyncEngine
     ) -> None:
         async with one_connection.connect():
@@ -119,7 +119,7 @@ class TestOnTheDriver:
 
         assert is_unavailable(caught.value)  # type: ignore[arg-type]  # the pool's own TimeoutError
 
-    async def test_a_slow_statement_is_unavailable_and_leaves_the_connection_well(
+    async def test_slow_statement_is_unavailable_and_leaves_the_connection_well(
         self, session: AsyncSession
     ) -> None:
         before = await PROCESS.one(session)
@@ -130,9 +130,7 @@ class TestOnTheDriver:
         assert is_unavailable(caught.value)
         assert await PROCESS.one(session) == before
 
-    async def test_a_cancelled_read_takes_its_connection_with_it(
-        self, session: AsyncSession
-    ) -> None:
+    async def test_cancelled_read_takes_its_connection_with_it(self, session: AsyncSession) -> None:
         before = await PROCESS.one(session)
         reading = asyncio.create_task(SLEEP.one(session, 5))
         await asyncio.sleep(0.05)
@@ -145,7 +143,7 @@ class TestOnTheDriver:
         assert after is not None
         assert after != before
 
-    async def test_a_terminated_connection_is_unavailable_once_and_then_replaced(
+    async def test_terminated_connection_is_unavailable_once_and_then_replaced(
         self, session: AsyncSession, db: AsyncSession
     ) -> None:
         before = await PROCESS.one(session)
@@ -160,7 +158,7 @@ class TestOnTheDriver:
         assert is_unavailable(caught.value)
         assert await PROCESS.one(session) != before
 
-    async def test_an_unreachable_server_is_unavailable(self) -> None:
+    async def test_unreachable_server_is_unavailable(self) -> None:
         engine = build_engine(make_settings(database_url="postgresql://x@127.0.0.1:1/x_test"))
         assert engine is not None
 

@@ -12,13 +12,13 @@ DIALECT = sqlite.dialect()
 
 
 class TestUuid7:
-    def test_has_version_7_and_the_rfc_variant(self) -> None:
+    def test_key_has_version_7_and_the_rfc_variant(self) -> None:
         key = uuid7()
 
         assert key.version == 7
         assert key.variant == "specified in RFC 4122"
 
-    def test_begins_with_the_milliseconds_of_now(self) -> None:
+    def test_key_begins_with_the_milliseconds_of_now(self) -> None:
         before = time.time_ns() // 1_000_000
         key = uuid7()
         after = time.time_ns() // 1_000_000
@@ -33,12 +33,12 @@ class TestUuid7:
 
         assert keys == sorted(keys)
 
-    def test_does_not_repeat(self) -> None:
+    def test_keys_do_not_repeat(self) -> None:
         assert len({uuid7() for _ in range(10_000)}) == 10_000
 
 
 class TestUtcDateTime:
-    def test_converts_to_utc_on_the_way_in(self) -> None:
+    def test_column_converts_to_utc(self) -> None:
         local = datetime(2026, 1, 5, 12, tzinfo=timezone(timedelta(hours=2)))
 
         bound = UtcDateTime().process_bind_param(local, DIALECT)
@@ -46,13 +46,13 @@ class TestUtcDateTime:
         assert bound == datetime(2026, 1, 5, 10, tzinfo=UTC)
         assert bound.tzinfo is UTC
 
-    def test_refuses_a_naive_time(self) -> None:
+    def test_naive_time_is_rejected(self) -> None:
         naive = datetime(2026, 1, 5)  # noqa: DTZ001  the point of the test
 
         with pytest.raises(ValueError, match="time zone"):
             UtcDateTime().process_bind_param(naive, DIALECT)
 
-    def test_is_aware_on_the_way_out_also_where_the_database_forgot(self) -> None:
+    def test_column_is_read_aware_also_on_sqlite(self) -> None:
         naive = datetime(2026, 1, 5, 10)  # noqa: DTZ001  what SQLite returns
 
         assert UtcDateTime().process_result_value(naive, DIALECT) == naive.replace(tzinfo=UTC)

@@ -64,7 +64,7 @@ async def session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         ({"id": 1}, None),
     ],
 )
-async def test_broken_rule_is_told_from_every_other(
+async def test_violated_constraint_is_identified(
     session: AsyncSession, changes: dict[str, object], broken: str | None
 ) -> None:
     session.add(Seat(**FIRST))

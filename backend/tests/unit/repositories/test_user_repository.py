@@ -38,14 +38,14 @@ async def test_create_flushes_and_does_not_commit(
         assert await UserRepository(other).get_by_id(user.id) is None
 
 
-async def test_create_says_conflict_for_a_taken_address(users: UserRepository) -> None:
+async def test_create_raises_conflict_for_a_taken_address(users: UserRepository) -> None:
     await users.create("ada@example.com", "hash")
 
     with pytest.raises(Conflict, match="already registered"):
         await users.create("ada@example.com", "other hash")
 
 
-async def test_another_broken_rule_is_not_called_a_duplicate(users: UserRepository) -> None:
+async def test_other_violated_constraint_is_not_a_conflict(users: UserRepository) -> None:
     with pytest.raises(IntegrityError):
         await users.create("ada@example.com", None)  # type: ignore[arg-type]  # the broken rule
 
@@ -76,7 +76,7 @@ async def test_list_is_in_the_order_of_creation_and_pages_by_the_last_key(
 
 
 @pytest.mark.parametrize("limit", [-1, 0, MAX_LIST + 1, 10**30])
-async def test_list_is_bounded_whatever_is_asked(users: UserRepository, limit: int) -> None:
+async def test_list_is_bounded(users: UserRepository, limit: int) -> None:
     for number in range(2):
         await users.create(f"user{number}@example.com", "hash")
 
@@ -93,11 +93,11 @@ async def test_set_active_changes_the_account(users: UserRepository, active: boo
     assert user.is_active is active
 
 
-async def test_set_active_of_nobody_is_none(users: UserRepository) -> None:
+async def test_set_active_of_an_unknown_id_is_none(users: UserRepository) -> None:
     assert await users.set_active(uuid7(), True) is None
 
 
-async def test_times_come_back_aware_in_utc_and_updated_at_moves(
+async def test_times_are_aware_in_utc_and_updated_at_moves(
     users: UserRepository, session_factory: SessionFactory
 ) -> None:
     created = await users.create("ada@example.com", "hash")
@@ -115,7 +115,7 @@ async def test_times_come_back_aware_in_utc_and_updated_at_moves(
     assert user.updated_at > user.created_at
 
 
-async def test_a_row_inserted_by_hand_gets_the_defaults_of_the_schema(db: AsyncSession) -> None:
+async def test_row_inserted_by_hand_gets_the_defaults_of_the_schema(db: AsyncSession) -> None:
     statement = User.__table__.insert().values(  # type: ignore[attr-defined]  # a Table at run time
         id=uuid7(), email="by-hand@example.com", hashed_password="hash"
     )
@@ -141,7 +141,7 @@ async def test_delete_flushes_and_does_not_commit(
         assert await UserRepository(other).get_by_id(user_id) is not None
 
 
-async def test_repository_of_some_rows_knows_no_other(users: UserRepository) -> None:
+async def test_repository_with_conditions_finds_no_other_row(users: UserRepository) -> None:
     ada, grace = [await users.create(f"{name}@example.com", "hash") for name in ("ada", "grace")]
 
     hers = BaseRepository(users.session, User, User.id == grace.id)

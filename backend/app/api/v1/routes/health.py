@@ -41,7 +41,7 @@ async def ready(  # noqa: PLR0917  FastAPI calls it by name
 
     A configured Redis is reported; it decides only with READINESS_REQUIRES_REDIS.
     """
-    prioritize()  # a process that refuses a part of its requests is not out of order
+    prioritize()  # a process that rejects a part of its requests is not out of order
     checks = dict(await shared.get(partial(check_dependencies, db, redis)))
     required = [checks["db"]]
     if settings.readiness_requires_redis:

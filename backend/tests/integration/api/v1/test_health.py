@@ -18,7 +18,7 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 @pytest.mark.parametrize("path", ["/health", LIVE])
-async def test_health_and_live_response_exactly_ok(client: AsyncClient, path: str) -> None:
+async def test_health_and_live_return_exactly_ok(client: AsyncClient, path: str) -> None:
     response = await client.get(path)
 
     assert response.status_code == 200
@@ -58,7 +58,7 @@ async def test_ready_fails_with_redis_where_it_is_required(make_app: MakeApp) ->
     assert response.json() == {"status": "error", "checks": {"db": "ok", "redis": "error"}}
 
 
-async def test_a_hanging_redis_costs_its_budget_and_no_more(make_app: MakeApp) -> None:
+async def test_ready_waits_for_a_hanging_redis_until_its_deadline(make_app: MakeApp) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -74,7 +74,7 @@ async def test_a_hanging_redis_costs_its_budget_and_no_more(make_app: MakeApp) -
     assert response.json()["checks"]["redis"] == "error"
 
 
-async def test_a_storm_of_probes_asks_the_database_once_a_second(
+async def test_concurrent_probes_query_the_database_once_a_second(
     client: AsyncClient, statements: list[str]
 ) -> None:
     responses = await asyncio.gather(*(client.get(READY) for _ in range(50)))
@@ -83,7 +83,7 @@ async def test_a_storm_of_probes_asks_the_database_once_a_second(
     assert statements == ["SELECT 1"]
 
 
-async def test_live_and_health_do_not_ask_the_database(
+async def test_live_and_health_do_not_query_the_database(
     client: AsyncClient, statements: list[str]
 ) -> None:
     await client.get(LIVE)

@@ -28,7 +28,9 @@ def without_request_id(response: Response) -> dict[str, object]:
 
 
 class TestCreateUser:
-    async def test_returns_the_public_account(self, client: AsyncClient, users: str) -> None:
+    async def test_created_account_is_returned_with_its_public_fields(
+        self, client: AsyncClient, users: str
+    ) -> None:
         response = await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
 
         assert response.status_code == 201
@@ -38,7 +40,7 @@ class TestCreateUser:
         assert body["is_superuser"] is False
         assert body["created_at"].endswith("Z")
 
-    async def test_stores_a_bcrypt_hash_and_not_the_password(
+    async def test_stored_password_is_a_bcrypt_hash(
         self, client: AsyncClient, users: str, db: AsyncSession
     ) -> None:
         await client.post(users, json={"email": "ada@example.com", "password": PASSWORD})
@@ -76,7 +78,7 @@ class TestCreateUser:
     @pytest.mark.parametrize(
         "field", ["is_superuser", "is_active", "id", "hashed_password", "created_at", "__class__"]
     )
-    async def test_unknown_field_is_refused_and_nothing_is_stored(
+    async def test_unknown_field_is_rejected_and_nothing_is_stored(
         self, client: AsyncClient, users: str, db: AsyncSession, field: str
     ) -> None:
         body = {"email": "ada@example.com", "password": PASSWORD, field: True}
@@ -89,7 +91,9 @@ class TestCreateUser:
 
 
 class TestReadMe:
-    async def test_returns_the_caller(self, client: AsyncClient, users: str, ada: User) -> None:
+    async def test_current_user_is_returned(
+        self, client: AsyncClient, users: str, ada: User
+    ) -> None:
         response = await client.get(f"{users}/me", headers=headers_of(ada))
 
         assert response.status_code == 200
@@ -123,7 +127,7 @@ class TestReadUser:
         assert response.status_code == 200
         assert response.json()["email"] == ada.email
 
-    async def test_stranger_gets_the_same_403_whether_or_not_the_account_exists(
+    async def test_other_user_gets_the_same_403_whether_or_not_the_account_exists(
         self, client: AsyncClient, users: str, ada: User, grace: User
     ) -> None:
         exists = await client.get(f"{users}/{grace.id}", headers=headers_of(ada))
@@ -132,7 +136,7 @@ class TestReadUser:
         assert exists.status_code == does_not.status_code == 403
         assert without_request_id(exists) == without_request_id(does_not)
 
-    async def test_refusal_leaves_an_event_with_the_caller(
+    async def test_rejection_is_logged_with_the_current_user(
         self, client: AsyncClient, users: str, ada: User, grace: User
     ) -> None:
         with collected(logging.INFO) as records:

@@ -38,7 +38,7 @@ def key() -> str:
 
 
 class TestReadThrough:
-    async def test_a_miss_asks_the_source_and_stores_its_response(
+    async def test_miss_reads_the_source_and_stores_the_value(
         self, cache: RedisCache, key: str
     ) -> None:
         thing = await read_through(cache, key, Thing, Source())
@@ -46,7 +46,7 @@ class TestReadThrough:
         assert thing == Thing(name="from the source")
         assert await cache.get(key) == b'{"name":"from the source"}'
 
-    async def test_a_hit_does_not_ask_the_source(self, cache: RedisCache, key: str) -> None:
+    async def test_hit_does_not_read_the_source(self, cache: RedisCache, key: str) -> None:
         source = Source()
 
         things = [await read_through(cache, key, Thing, source) for _ in range(3)]
@@ -59,7 +59,7 @@ class TestReadThrough:
         [b"", b"{", b"null", b"[]", b'"text"', b'{"name": null}', b'{"other": 1}', b"\xff\xfe",
          b'{"name":"\xed\xa0\x80"}', b"[" * 60_000],
     )  # fmt: skip
-    async def test_what_is_not_the_schema_is_forgotten_and_the_source_is_asked(
+    async def test_invalid_entry_is_deleted_and_the_source_read(
         self, cache: RedisCache, redis_client: Redis, key: str, stored: bytes
     ) -> None:
         await cache.fill(key, lambda: stored)
@@ -69,7 +69,7 @@ class TestReadThrough:
         assert thing.name == "from the source"
         assert await redis_client.get(PREFIX + key) == TOMBSTONE
 
-    async def test_an_error_of_the_source_is_raised_and_not_cached(
+    async def test_error_of_the_source_is_raised_and_not_cached(
         self, cache: RedisCache, redis_client: Redis, key: str
     ) -> None:
         source = Source(error=NotFound("There is no such thing"))
@@ -81,14 +81,12 @@ class TestReadThrough:
         assert source.asked == 2
         assert await redis_client.exists(PREFIX + key) == 0
 
-    async def test_the_ttl_is_passed_on(
-        self, cache: RedisCache, redis_client: Redis, key: str
-    ) -> None:
+    async def test_ttl_is_passed_on(self, cache: RedisCache, redis_client: Redis, key: str) -> None:
         await read_through(cache, key, Thing, Source(), ttl_seconds=5)
 
         assert 4 <= await redis_client.ttl(PREFIX + key) <= 5
 
-    async def test_without_a_cache_the_source_is_asked_every_time(self, key: str) -> None:
+    async def test_null_cache_reads_the_source_every_time(self, key: str) -> None:
         source = Source()
 
         for _ in range(3):

@@ -27,16 +27,16 @@ def never() -> bytes:
 
 
 class TestRedisCache:
-    async def test_what_was_never_stored_is_a_miss(self, cache: RedisCache, key: str) -> None:
+    async def test_unknown_key_is_a_miss(self, cache: RedisCache, key: str) -> None:
         assert await cache.get(key) is None
 
     @pytest.mark.parametrize("value", [b"value", b"", b"\0\xff\n", b"x" * MAX_VALUE_BYTES])
-    async def test_what_was_filled_is_read(self, cache: RedisCache, key: str, value: bytes) -> None:
+    async def test_filled_value_is_read(self, cache: RedisCache, key: str, value: bytes) -> None:
         await cache.fill(key, holding(value))
 
         assert await cache.get(key) == value
 
-    async def test_what_was_deleted_is_a_miss(self, cache: RedisCache, key: str) -> None:
+    async def test_deleted_key_is_a_miss(self, cache: RedisCache, key: str) -> None:
         await cache.fill(key, holding(b"value"))
 
         await cache.delete(key)
@@ -52,7 +52,7 @@ class TestRedisCache:
         assert given - 1 <= await redis_client.ttl(PREFIX + key) <= given
 
     @pytest.mark.parametrize("seconds", [0, -1])
-    async def test_what_has_no_time_to_live_is_not_stored(
+    async def test_value_without_a_ttl_is_not_stored(
         self, cache: RedisCache, redis_client: Redis, key: str, seconds: int
     ) -> None:
         for _ in range(2 * OPEN_AFTER):
@@ -62,43 +62,41 @@ class TestRedisCache:
         assert cache._gateway.failures.total == 0
 
     @pytest.mark.slow
-    async def test_an_entry_is_gone_after_its_ttl(self, cache: RedisCache, key: str) -> None:
+    async def test_entry_is_gone_after_its_ttl(self, cache: RedisCache, key: str) -> None:
         await cache.fill(key, holding(b"value"), 1)
         await asyncio.sleep(1.1)
 
         assert await cache.get(key) is None
 
-    async def test_a_deletion_has_a_ttl_too(
+    async def test_deletion_has_a_ttl_too(
         self, cache: RedisCache, redis_client: Redis, key: str
     ) -> None:
         await cache.delete(key)
 
         assert 0 < await redis_client.ttl(PREFIX + key) <= TOMBSTONE_SECONDS
 
-    async def test_a_fill_after_a_deletion_stores_nothing(
-        self, cache: RedisCache, key: str
-    ) -> None:
+    async def test_fill_after_a_deletion_stores_nothing(self, cache: RedisCache, key: str) -> None:
         await cache.delete(key)
 
         await cache.fill(key, holding(b"read before the deletion"))
 
         assert await cache.get(key) is None
 
-    async def test_a_fill_never_overwrites(self, cache: RedisCache, key: str) -> None:
+    async def test_fill_never_overwrites(self, cache: RedisCache, key: str) -> None:
         await cache.fill(key, holding(b"first"))
 
         await cache.fill(key, holding(b"second"))
 
         assert await cache.get(key) == b"first"
 
-    async def test_an_oversized_value_is_not_stored(
+    async def test_oversized_value_is_not_stored(
         self, cache: RedisCache, redis_client: Redis, key: str
     ) -> None:
         await cache.fill(key, holding(b"x" * (MAX_VALUE_BYTES + 1)))
 
         assert await redis_client.exists(PREFIX + key) == 0
 
-    async def test_two_environments_on_one_redis_do_not_meet(
+    async def test_environments_on_one_redis_are_isolated(
         self, cache: RedisCache, key: str
     ) -> None:
         other = RedisCache(cache._gateway, "staging", TTL_SECONDS)
@@ -162,8 +160,8 @@ Poison = Callable[..., object]
 
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
-class TestPoisonedEntry:
-    async def test_is_a_miss_and_is_replaced_by_a_tombstone(
+class TestCorruptEntry:
+    async def test_corrupt_entry_is_a_miss_and_replaced_by_a_tombstone(
         self, cache: RedisCache, redis_client: Redis, key: str, poison: Poison
     ) -> None:
         await poison(redis_client, PREFIX + key)  # type: ignore[misc]
@@ -175,7 +173,7 @@ class TestPoisonedEntry:
 
 
 class TestNullCache:
-    async def test_remembers_nothing_and_makes_no_bytes(self) -> None:
+    async def test_null_cache_stores_nothing_and_serializes_nothing(self) -> None:
         cache = NullCache()
 
         await cache.fill("key", never)

@@ -26,7 +26,7 @@ ON = {"redis_url": REDIS, "cache_enabled": True}
         (ON | {"auth_user_cache_ttl_seconds": 61}, "AUTH_USER_CACHE_TTL_SECONDS"),
     ],
 )  # fmt: skip
-def test_what_cannot_work_is_refused_by_name(changes: dict[str, object], named: str) -> None:
+def test_impossible_setting_is_rejected_by_name(changes: dict[str, object], named: str) -> None:
     with pytest.raises(ValidationError) as refused:
         make_settings(**changes)
 
@@ -34,7 +34,7 @@ def test_what_cannot_work_is_refused_by_name(changes: dict[str, object], named: 
     assert line.startswith(named)
 
 
-def test_the_start_ends_with_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_start_ends_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_ENABLED", "true")
 
     with pytest.raises(ConfigurationError) as refused:
@@ -43,7 +43,7 @@ def test_the_start_ends_with_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> 
     assert refused.value.code == "Configuration error: CACHE_ENABLED needs REDIS_URL"
 
 
-async def test_off_by_default() -> None:
+async def test_cache_is_off_by_default() -> None:
     resources = build_resources(make_settings())
 
     assert isinstance(resources.cache, NullCache)
@@ -51,7 +51,7 @@ async def test_off_by_default() -> None:
     assert resources.redis is None
 
 
-async def test_each_module_is_switched_on_by_itself() -> None:
+async def test_modules_are_switched_on_independently() -> None:
     cached = build_resources(make_settings(**ON))
     both = build_resources(make_settings(**ON, auth_user_cache_enabled=True))
 

@@ -33,12 +33,12 @@ TEXT: TypeAdapter[str] = TypeAdapter(SafeText)
 DAY: TypeAdapter[date] = TypeAdapter(DateOnly)
 
 
-class TestMoment:
+class TestUtcDatetime:
     @pytest.mark.parametrize(
         ("sent", "hour"),
         [("2026-01-05T10:00:00Z", 10), ("2026-01-05T12:00:00+02:00", 10)],
     )
-    def test_is_in_utc(self, sent: str, hour: int) -> None:
+    def test_datetime_is_converted_to_utc(self, sent: str, hour: int) -> None:
         moment = MOMENT.validate_python(sent)
 
         assert moment == datetime(2026, 1, 5, hour, tzinfo=UTC)
@@ -60,29 +60,27 @@ class TestMoment:
             "9999-12-31T23:59:59-01:00",
         ],
     )
-    def test_that_cannot_be_told_in_utc_or_is_spelled_otherwise_is_refused(
-        self, sent: object
-    ) -> None:
+    def test_naive_or_other_datetime_is_rejected(self, sent: object) -> None:
         with pytest.raises(ValidationError):
             MOMENT.validate_python(sent)
 
     @pytest.mark.parametrize("sent", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
-    def test_can_be_stored_however_early_or_late(self, sent: str) -> None:
+    def test_earliest_and_latest_datetime_can_be_stored(self, sent: str) -> None:
         moment = MOMENT.validate_python(sent)
 
         assert UtcDateTime().process_bind_param(moment, sqlite.dialect()) == moment
 
-    def test_is_a_date_and_time_for_openapi(self) -> None:
+    def test_datetime_is_a_date_time_in_openapi(self) -> None:
         assert MOMENT.json_schema() == {"type": "string", "format": "date-time"}
 
 
 class TestSafeText:
     @pytest.mark.parametrize("sent", ["", "one", "one\ntwo\r\n\tthree\n", "é\U0001f40e"])
-    def test_has_any_number_of_lines(self, sent: str) -> None:
+    def test_safe_text_may_have_many_lines(self, sent: str) -> None:
         assert TEXT.validate_python(sent) == sent
 
     @pytest.mark.parametrize("code", [0, 8, 0x0B, 0x0C, 0x0E, 0x1B, 0x1F, 0x7F, 0x85, 0x9F])
-    def test_has_no_other_control_characters(self, code: int) -> None:
+    def test_safe_text_has_no_other_control_characters(self, code: int) -> None:
         with pytest.raises(ValidationError):
             TEXT.validate_python(f"one\n{chr(code)}two")
 
@@ -126,7 +124,7 @@ class TestComposed:
             with pytest.raises(ValidationError, match="pattern"):
                 Named(name="a", names=[refused])
 
-    def test_error_of_a_bound_is_that_of_a_text(self) -> None:
+    def test_error_of_a_length_bound_is_that_of_a_string(self) -> None:
         with pytest.raises(ValidationError, match="String should have at most 9 characters"):
             Named(name="a" * 10)
 
@@ -143,27 +141,27 @@ class TestComposed:
             (dict[SafeStr, int], {"\0": 1}),
         ],
     )  # fmt: skip
-    def test_other_types_refuse_what_they_did(self, kind: Any, refused: object) -> None:
+    def test_pattern_changes_no_other_type(self, kind: Any, refused: object) -> None:
         with pytest.raises(ValidationError):
             TypeAdapter(kind).validate_python(refused)
 
 
-class TestNumber:
+class TestJsonNumber:
     @pytest.mark.parametrize("sent", [0, -7, 9, 7.0])
-    def test_is_a_number(self, sent: float) -> None:
+    def test_json_number_is_accepted(self, sent: float) -> None:
         assert WHOLE.validate_python(sent) == sent
 
     @pytest.mark.parametrize("sent", [0.5, 10, True, False, "1", "1.0", "", None, [1]])
-    def test_that_is_none_or_is_spelled_otherwise_is_refused(self, sent: object) -> None:
+    def test_other_form_of_a_number_is_rejected(self, sent: object) -> None:
         with pytest.raises(ValidationError):
             WHOLE.validate_python(sent)
 
-    def test_keeps_its_bounds_for_openapi(self) -> None:
+    def test_number_has_its_bounds_in_openapi(self) -> None:
         assert WHOLE.json_schema() == {"type": "integer", "minimum": -9, "maximum": 9}
 
 
-class TestDay:
-    def test_is_a_date(self) -> None:
+class TestDateOnly:
+    def test_full_date_is_accepted(self) -> None:
         assert DAY.validate_python("2026-01-31") == date(2026, 1, 31)
 
     @pytest.mark.parametrize(
@@ -173,9 +171,9 @@ class TestDay:
             "\u0662026-01-31", "0", 0, 0.0, True, None, ["2026-01-31"],
         ],
     )  # fmt: skip
-    def test_that_is_none_or_is_spelled_otherwise_is_refused(self, sent: object) -> None:
+    def test_other_form_of_a_date_is_rejected(self, sent: object) -> None:
         with pytest.raises(ValidationError):
             DAY.validate_python(sent)
 
-    def test_is_a_date_for_openapi(self) -> None:
+    def test_date_is_a_date_in_openapi(self) -> None:
         assert DAY.json_schema() == {"type": "string", "format": "date"}

@@ -81,7 +81,7 @@ class TestFlatten:
             assert (await client.get("/")).json() == 2
 
     @pytest.mark.parametrize("add", ADDITIONS)
-    async def test_tree_with_anything_else_stays_a_tree(
+    async def test_tree_with_other_routes_stays_a_tree(
         self, add: Callable[[Router, Path], None], tmp_path: Path
     ) -> None:
         (tmp_path / "index.html").write_text("a page")
@@ -116,7 +116,7 @@ class TestFlatten:
         assert isinstance(app.routes[-2], APIRoute), "a tree beside it is flat all the same"
         assert set(app.openapi()["paths"]) == {"/outer/inner/one", "/two"}
 
-    async def test_what_is_no_route_of_the_api_stays_as_it_is(self) -> None:
+    async def test_other_route_is_unchanged(self) -> None:
         app = FastAPI()
         app.mount("/files", FastAPI(), name="files")
         mount = app.routes[-1]

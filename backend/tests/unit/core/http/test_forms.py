@@ -25,22 +25,22 @@ class TestFormFields:
             (b"&&a=1&&", {"a": "1"}),
         ],
     )
-    def test_are_read(self, body: bytes, fields: dict[str, str]) -> None:
+    def test_form_fields_are_read(self, body: bytes, fields: dict[str, str]) -> None:
         assert dict(form_fields(body)) == fields
 
     @pytest.mark.parametrize("body", [b"a=1&a=2", b"a=1&a=1", b"a&a", b"a=1&%61=2", b"=1&=2"])
-    def test_are_refused_where_one_is_sent_twice(self, body: bytes) -> None:
+    def test_repeated_field_is_rejected(self, body: bytes) -> None:
         with pytest.raises(BadRequest, match="twice"):
             form_fields(body)
 
     @pytest.mark.parametrize(
         "body", [b"a=\xe9", b"a=%ff", b"a=%c0%80", b"a=%ed%a0%80", b"%ff=1", "a=é".encode()]
     )
-    def test_are_refused_where_they_are_not_utf_8(self, body: bytes) -> None:
+    def test_field_that_is_not_utf_8_is_rejected(self, body: bytes) -> None:
         with pytest.raises(BadRequest, match="UTF-8"):
             form_fields(body)
 
-    def test_are_counted(self) -> None:
+    def test_too_many_fields_are_rejected(self) -> None:
         fields = {f"f{number}": "1" for number in range(MAX_FORM_FIELDS + 1)}
 
         with pytest.raises(BadRequest, match="too many"):

@@ -85,7 +85,7 @@ class TestRouteTemplate:
             ("/orgs/users/users/users", "/orgs/{org}/users/{user_id}"),
         ],
     )
-    async def test_is_the_path_as_it_was_declared(
+    async def test_template_is_the_declared_path(
         self, client: AsyncClient, recorder: Recorder, path: str, template: str
     ) -> None:
         await client.get(path)
@@ -95,7 +95,7 @@ class TestRouteTemplate:
     @pytest.mark.parametrize(
         "path", ["/", "/nothing", "/api/v1/users", "/api/v1/users/a/b/c/d", "/api/v1/users/me/"]
     )
-    async def test_of_an_unknown_path_is_one_name_for_all(
+    async def test_unknown_paths_share_one_template(
         self, client: AsyncClient, recorder: Recorder, path: str
     ) -> None:
         await client.get(path)
@@ -105,7 +105,7 @@ class TestRouteTemplate:
     @pytest.mark.parametrize(
         ("method", "status"), [("POST", 405), ("DELETE", 405), ("HEAD", 200), ("FOO", 405)]
     )
-    async def test_is_the_same_for_every_method(
+    async def test_template_is_the_same_for_every_method(
         self, client: AsyncClient, recorder: Recorder, method: str, status: int
     ) -> None:
         response = await client.request(method, "/api/v1/users/0192")
@@ -113,7 +113,7 @@ class TestRouteTemplate:
         assert response.status_code == status
         assert recorder.template == "/api/v1/users/{user_id}"
 
-    async def test_leaves_out_where_the_server_is_mounted(self, recorder: Recorder) -> None:
+    async def test_template_has_no_root_path(self, recorder: Recorder) -> None:
         transport = ASGITransport(recorder, root_path="/prefix")
 
         async with AsyncClient(transport=transport, base_url="http://test") as client:
@@ -121,7 +121,7 @@ class TestRouteTemplate:
 
         assert recorder.template == "/api/v1/users/{user_id}"
 
-    async def test_of_a_mounted_folder_does_not_name_its_files(
+    async def test_template_of_a_mounted_folder_does_not_name_its_files(
         self, client: AsyncClient, recorder: Recorder
     ) -> None:
         templates = set()
@@ -131,5 +131,5 @@ class TestRouteTemplate:
 
         assert templates == {UNMATCHED}
 
-    def test_of_a_request_that_was_refused_before_routing_is_unmatched(self) -> None:
+    def test_template_of_a_request_that_was_rejected_before_routing_is_unmatched(self) -> None:
         assert route_template({"type": "http", "path": "/users/0192"}) == UNMATCHED

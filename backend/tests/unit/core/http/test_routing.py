@@ -71,7 +71,7 @@ def client() -> AsyncClient:
 
 
 class TestRouter:
-    async def test_responses_head_with_the_headers_of_get_and_no_body(
+    async def test_head_returns_the_headers_of_get_without_a_body(
         self, client: AsyncClient
     ) -> None:
         got, head = await client.get("/things"), await client.head("/things")
@@ -81,22 +81,20 @@ class TestRouter:
         assert head.content == b""
 
     @pytest.mark.parametrize("path", ["/forms", "/optional"])
-    async def test_does_not_response_head_where_there_is_no_get(
-        self, client: AsyncClient, path: str
-    ) -> None:
+    async def test_head_without_get_is_not_allowed(self, client: AsyncClient, path: str) -> None:
         response = await client.head(path)
 
         assert response.status_code == 405
         assert response.headers["Allow"] == "POST"
 
     @pytest.mark.parametrize("path", ["/things/", "/forms/", "//things"])
-    async def test_never_redirects(self, client: AsyncClient, path: str) -> None:
+    async def test_trailing_slash_is_not_redirected(self, client: AsyncClient, path: str) -> None:
         assert (await client.get(path)).status_code == 404
 
-    async def test_reads_json(self, client: AsyncClient) -> None:
+    async def test_json_body_is_read(self, client: AsyncClient) -> None:
         assert (await client.post("/things", json={"name": "x"})).json() == {"name": "x"}
 
-    async def test_reads_a_form(self, client: AsyncClient) -> None:
+    async def test_form_body_is_read(self, client: AsyncClient) -> None:
         assert (await client.post("/forms", data={"name": "x"})).json() == {"name": "x"}
 
     @pytest.mark.parametrize(
@@ -110,22 +108,20 @@ class TestRouter:
             ("/forms", "multipart/form-data; boundary=x", b"--x--", 415),
         ],
     )
-    async def test_refuses_a_body_with_no_or_two_readings(
+    async def test_ambiguous_body_is_rejected(
         self, client: AsyncClient, path: str, content_type: str, body: bytes, status: int
     ) -> None:
         response = await client.post(path, content=body, headers={"Content-Type": content_type})
 
         assert response.status_code == status
 
-    async def test_lets_an_optional_body_be_absent(self, client: AsyncClient) -> None:
+    async def test_optional_body_may_be_absent(self, client: AsyncClient) -> None:
         response = await client.post("/optional")
 
         assert response.status_code == 200
         assert response.json() is None
 
-    async def test_is_strict_about_an_optional_body_that_is_there(
-        self, client: AsyncClient
-    ) -> None:
+    async def test_optional_body_is_read_strictly(self, client: AsyncClient) -> None:
         response = await client.post("/optional", content=b'{"name": "x"}')
 
         assert response.status_code == 415
@@ -137,7 +133,7 @@ class TestRouter:
             ("color=a&x=1&color=b", "color"), ("user=ada&user=grace", "user"),
         ],
     )  # fmt: skip
-    async def test_refuses_a_parameter_that_is_sent_twice(
+    async def test_repeated_parameter_is_rejected(
         self, client: AsyncClient, query: str, name: str
     ) -> None:
         response = await client.get(f"/pages?{query}")
@@ -147,27 +143,25 @@ class TestRouter:
         assert (problem["loc"], problem["type"]) == (["query", name], "sent_twice")
 
     @pytest.mark.parametrize("query", ["", "unknown=1&unknown=2", "limit=1&LIMIT=2"])
-    async def test_reads_a_parameter_that_is_sent_once_or_never(
-        self, client: AsyncClient, query: str
-    ) -> None:
+    async def test_single_parameter_is_read(self, client: AsyncClient, query: str) -> None:
         response = await client.get(f"/pages?{query}")
 
         assert response.status_code == 200
 
-    async def test_reads_a_list_of_values(self, client: AsyncClient) -> None:
+    async def test_list_parameter_is_read(self, client: AsyncClient) -> None:
         response = await client.get("/pages?tags=a&tags=b&sizes=1&sizes=2")
 
         assert response.json() == {
             "user": "", "limit": 1, "tags": ["a", "b"], "color": "", "sizes": [1, 2]
         }  # fmt: skip
 
-    async def test_leaves_a_body_alone_that_no_parameter_reads(self, client: AsyncClient) -> None:
+    async def test_undeclared_body_is_ignored(self, client: AsyncClient) -> None:
         response = await client.post("/raw", content=b"\xff\x00[[[")
 
         assert response.json() == 5
 
 
-def test_no_dependency_waits_for_a_thread(make_app: MakeApp) -> None:
+def test_dependencies_are_async(make_app: MakeApp) -> None:
     """FastAPI runs one that is not async in the thread pool: a hop of its own for every request."""
 
     def called(dependant: Dependant) -> set[object]:

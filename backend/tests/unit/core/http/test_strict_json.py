@@ -32,7 +32,7 @@ class TestLoads:
             ('{"a": 1, "A": 2}', {"a": 1, "A": 2}),
         ],
     )
-    def test_reads_json(self, text: str, value: Any) -> None:
+    def test_json_is_read(self, text: str, value: Any) -> None:
         assert loads(text.encode()) == value
 
     @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ class TestLoads:
             '{"": 1, "": 2}',
         ],
     )
-    def test_refuses_the_same_name_twice(self, text: str) -> None:
+    def test_duplicate_name_is_rejected(self, text: str) -> None:
         with pytest.raises(NotStrictJson, match="same name twice"):
             loads(text.encode())
 
     @pytest.mark.parametrize(
         "text", ["NaN", "Infinity", "-Infinity", '{"a": NaN}', "[Infinity]", '{"a": [-Infinity]}']
     )
-    def test_refuses_what_is_no_number(self, text: str) -> None:
+    def test_nan_and_infinity_are_rejected(self, text: str) -> None:
         with pytest.raises(NotStrictJson, match=r"NaN|Infinity"):
             loads(text.encode())
 
-    def test_counts_the_names_of_an_object(self) -> None:
+    def test_too_many_names_are_rejected(self) -> None:
         names = [f'"a{number}": 1' for number in range(MAX_MEMBERS + 1)]
 
         assert len(loads(f"{{{', '.join(names[:-1])}}}".encode())) == MAX_MEMBERS

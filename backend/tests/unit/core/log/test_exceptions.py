@@ -33,7 +33,7 @@ class Database(Exception):
 
 
 class TestProblems:
-    def test_are_at_most_twenty_of_those_that_are_counted(self) -> None:
+    def test_problems_are_counted_and_at_most_twenty_named(self) -> None:
         with pytest.raises(ValidationError) as raised:
             TypeAdapter(list[int]).validate_python([MARKER] * 50)
 
@@ -42,7 +42,7 @@ class TestProblems:
         assert told.startswith("validation errors for list[int]: 50\n  [0]: int_parsing\n")
         assert told.count("int_parsing") == MAX_PROBLEMS
 
-    def test_cannot_break_the_line_of_a_text_log(self) -> None:
+    def test_problems_cannot_break_a_text_line(self) -> None:
         told = problems(
             ResponseValidationError([{"loc": ("a\n\x1b[31m" * 99,), "type": "missing"}])
         )
@@ -51,14 +51,14 @@ class TestProblems:
         assert problem.startswith('  ["a\\n\\u001b[31m')
         assert len(problem) < 300
 
-    def test_may_be_of_any_shape(self) -> None:
+    def test_problems_may_be_of_any_shape(self) -> None:
         assert (
             problems(ResponseValidationError([MARKER, {}])) == "validation errors: 1\n  null: None"
         )
 
 
 class TestStatement:
-    def test_has_no_parameters_whatever_its_engine_says(self) -> None:
+    def test_statement_is_logged_without_its_parameters(self) -> None:
         table = Table("t", MetaData(), Column("id", Integer))
         with (
             create_engine("sqlite://").connect() as base,
@@ -70,7 +70,7 @@ class TestStatement:
         assert "no such table: t\n[SQL: SELECT t.id" in log_of(raised.value)
         assert MARKER not in log_of(raised.value)
 
-    def test_that_lacks_a_parameter_says_which(self) -> None:
+    def test_missing_parameter_is_named(self) -> None:
         with create_engine("sqlite://").connect() as base, pytest.raises(StatementError) as raised:
             base.execute(text("SELECT :one, :two"), {"one": MARKER})
 
@@ -78,7 +78,7 @@ class TestStatement:
         assert MARKER not in log_of(raised.value)
 
     @pytest.mark.parametrize(("sqlstate", "is_told"), [("22P02", False), ("42P01", True)])
-    def test_is_told_with_what_the_server_says_unless_that_is_about_a_value(
+    def test_server_message_is_logged_unless_it_quotes_a_value(
         self, sqlstate: str, is_told: bool
     ) -> None:
         origin = Database(MARKER, sqlstate)
@@ -111,17 +111,17 @@ class TestWithoutValues:
             f"unknown command 'X', with args beginning with: '{MARKER}' ",
         ],
     )
-    def test_a_library_that_quotes_a_value_is_cut_and_nobody_else(self, quoting: str) -> None:
+    def test_message_of_a_quoting_library_is_cut_and_no_other(self, quoting: str) -> None:
         told = without_values(f"before {quoting}")
 
         assert MARKER not in told
         assert told.startswith("before ")
         assert without_values(MARKER) == MARKER
 
-    def test_a_text_is_read_once_whatever_is_in_it(self) -> None:
+    def test_text_is_scanned_once(self) -> None:
         assert without_values("input_value=" * 100_000) == "input_value=(not logged)"
 
-    def test_a_session_that_failed_before_does_not_quote_why(self) -> None:
+    def test_failed_session_does_not_quote_its_first_error(self) -> None:
         error = Database(MARKER, "22P02")
         session = Session(create_engine("sqlite://"))
         session.begin()
@@ -135,7 +135,7 @@ class TestWithoutValues:
         assert MARKER in str(raised.value)
         assert MARKER not in log_of(raised.value)
 
-    def test_a_command_that_redis_does_not_know_is_cut_inside_an_exception_too(self) -> None:
+    def test_command_that_redis_does_not_know_is_cut_inside_an_exception_too(self) -> None:
         error = ResponseError(f"unknown command 'X', with args beginning with: '{MARKER}'")
 
         assert message_of(error, str(error)).startswith("unknown command 'X'")
@@ -148,7 +148,7 @@ class TestWithoutValues:
         loop.close()
 
     @pytest.mark.parametrize("is_task", [True, False])
-    def test_a_task_that_nobody_awaits_is_named_without_its_exception(
+    def test_task_that_nobody_awaits_is_named_without_its_exception(
         self, loop: asyncio.AbstractEventLoop, is_task: bool
     ) -> None:
         async def fail() -> None:
@@ -171,5 +171,5 @@ class TestWithoutValues:
         assert MARKER not in told
 
 
-def test_without_an_exception_there_is_little_to_say() -> None:
+def test_record_without_an_exception_has_no_cause() -> None:
     assert rendered((None, None, None)) == "no exception"

@@ -74,7 +74,7 @@ HOSTILE: dict[str, tuple[Callable[[], object], object]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_value_that_json_has_no_word_for_is_text(kind: str) -> None:
+def test_value_without_a_json_type_is_text(kind: str) -> None:
     make, expected = HOSTILE[kind]
     hostile = record(r=make(), good=7)
 
@@ -88,7 +88,7 @@ def test_value_that_json_has_no_word_for_is_text(kind: str) -> None:
     assert "\n" not in text
 
 
-def test_nesting_ends_where_a_reader_would_give_up() -> None:
+def test_deep_nesting_is_cut() -> None:
     line = strict(JsonFormatter().format(record(r=deep())))
 
     assert line["message"] == "hello"
@@ -98,7 +98,7 @@ def test_nesting_ends_where_a_reader_would_give_up() -> None:
 @pytest.mark.parametrize(
     "name", ["time", "level", "logger", "request_id", "exception", "unformattable"]
 )
-def test_field_of_the_record_itself_wins_and_the_other_is_kept(name: str) -> None:
+def test_colliding_extra_field_is_renamed(name: str) -> None:
     line = strict(JsonFormatter().format(record(**{name: "forged", f"extra_{name}": "second"})))
 
     assert line.get(name) != "forged"

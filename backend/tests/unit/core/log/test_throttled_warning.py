@@ -7,7 +7,7 @@ import pytest
 from app.core.log.throttled_warning import ThrottledWarning
 
 
-def test_first_event_is_logged_and_then_one_a_second(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_are_logged_at_most_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     times = iter((100.0, 100.5, 100.9, 101.0, 101.5))
     warning = ThrottledWarning(logging.getLogger("app.x"), "it_happened", lambda: next(times))

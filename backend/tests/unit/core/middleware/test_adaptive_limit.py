@@ -48,13 +48,13 @@ async def process(monkeypatch: pytest.MonkeyPatch) -> Process:
 
 @pytest.mark.parametrize(("share", "lag"), [(BUSY, PROMPT), (IDLE, LATE), (BUSY, LATE)])
 @pytest.mark.parametrize(("rate", "limit"), [(100, 50), (150, 75), (4, LEAST), (10_000, MOST)])
-async def test_busy_process_takes_what_it_finishes_in_time(
+async def test_limit_follows_what_a_busy_process_finishes_in_time(
     process: Process, share: float, lag: float, rate: float, limit: int
 ) -> None:
     assert await process.serve(rate, share=share, lag=lag) == pytest.approx(limit, abs=2)
 
 
-async def test_one_bad_interval_is_not_enough(process: Process) -> None:
+async def test_one_slow_interval_does_not_lower_the_limit(process: Process) -> None:
     limits = [await process.serve(rate) for rate in (100, 4, 4)]
 
     assert limits == [pytest.approx(50, abs=2), pytest.approx(50, abs=2), LEAST]
@@ -64,13 +64,13 @@ async def test_slow_work_that_leaves_the_loop_idle_is_not_limited(process: Proce
     assert await process.serve(4, share=IDLE, lag=PROMPT) == MOST
 
 
-async def test_one_prompt_moment_tells_a_burst_from_a_queue(process: Process) -> None:
+async def test_burst_does_not_lower_the_limit(process: Process) -> None:
     await process.request(PROMPT)
 
     assert await process.serve(4, share=IDLE) == MOST
 
 
-async def test_limit_grows_by_a_tenth_where_there_is_time_again(process: Process) -> None:
+async def test_limit_grows_by_a_tenth_when_the_load_ends(process: Process) -> None:
     await process.serve(100)
 
     values = [await process.serve(200, share=IDLE, lag=PROMPT) for _ in range(9)]
@@ -80,7 +80,7 @@ async def test_limit_grows_by_a_tenth_where_there_is_time_again(process: Process
     assert values[-1] == MOST
 
 
-async def test_limit_is_whole_again_when_there_were_few_for_a_while(process: Process) -> None:
+async def test_limit_is_reset_after_a_quiet_period(process: Process) -> None:
     await process.serve(100)
     process.now += 3 * INTERVAL_SECONDS
     process.limit.observe(MOST)
@@ -96,14 +96,14 @@ async def test_few_requests_are_not_measured(process: Process) -> None:
     assert process.limit.value == MOST
 
 
-async def test_interval_that_nobody_has_watched_says_nothing(process: Process) -> None:
+async def test_unmeasured_interval_is_ignored(process: Process) -> None:
     process.now += 10 * INTERVAL_SECONDS
     await process.request()
 
     assert process.limit.value == MOST
 
 
-async def test_limit_below_the_least_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_limit_below_the_minimum_is_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process(monkeypatch)
     process.limit = AdaptiveLimit(5)
     await process.request()
@@ -111,7 +111,7 @@ async def test_limit_below_the_least_is_kept(monkeypatch: pytest.MonkeyPatch) ->
     assert await process.serve(4) == 5
 
 
-def test_event_loop_that_ended_while_it_was_asked_is_not_waited_for(
+def test_closed_event_loop_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     process = Process(monkeypatch)

@@ -25,7 +25,7 @@ def limited(app: ASGIApp, telemetry: Telemetry | None = None) -> ConcurrencyLimi
         app,
         limit=LIMIT,
         exempt=frozenset({"/health"}),
-        refuse=reject_overloaded,
+        reject=reject_overloaded,
         telemetry=telemetry or NullTelemetry(),
     )
 
@@ -59,7 +59,7 @@ def status(sent: list[Message]) -> int:
 
 
 class TestLimit:
-    async def test_one_more_is_refused_at_once_and_told_when_to_come_again(self) -> None:
+    async def test_request_beyond_the_limit_is_rejected_at_once_with_retry_after(self) -> None:
         gate = Gate()
         app = limited(gate)
 
@@ -70,13 +70,13 @@ class TestLimit:
         assert headers_of(sent[0])[b"retry-after"] == b"1"
         assert [status(task.result()) for task in tasks] == [200] * LIMIT
 
-    async def test_place_is_free_again_after_the_work(self) -> None:
+    async def test_place_is_released_after_the_response(self) -> None:
         app = limited(ok)
 
         for _ in range(LIMIT + 1):
             assert status(await run(app, WORK)) == 200
 
-    async def test_place_is_free_again_after_a_failure(self) -> None:
+    async def test_place_is_released_after_a_failure(self) -> None:
         async def fail(scope: Scope, receive: Receive, send: Send) -> None:
             raise RuntimeError
 
@@ -86,7 +86,7 @@ class TestLimit:
             with pytest.raises(RuntimeError):
                 await run(app, WORK)
 
-    async def test_place_is_free_again_after_a_cancellation(self) -> None:
+    async def test_place_is_released_after_a_cancellation(self) -> None:
         gate = Gate()
         app = limited(gate)
 
@@ -119,7 +119,7 @@ class TestLimit:
             assert app.in_flight == LIMIT
 
     @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-    async def test_what_is_no_http_passes_untouched(self, kind: str) -> None:
+    async def test_other_scope_passes_unchanged(self, kind: str) -> None:
         scope = {"type": kind}
 
         sent = await run(limited(other), scope)
@@ -127,11 +127,11 @@ class TestLimit:
         assert sent[0]["scope"] is scope
 
 
-class TestRefusals:
-    async def test_are_the_business_of_who_refuses(self) -> None:
+class TestRejections:
+    async def test_rejection_is_rendered_by_the_given_application(self) -> None:
         gate = Gate()
         app = limited(gate)
-        app.refuse = other
+        app.reject = other
 
         async def receive() -> Message:
             raise AssertionError
@@ -146,7 +146,9 @@ class TestRefusals:
 
         assert responses[0]["receive"] is receive
 
-    async def test_are_counted_and_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_rejections_are_counted_and_logged(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         caplog.set_level(logging.WARNING)
         gate, telemetry = Gate(), RecordedTelemetry()
         app = limited(gate, telemetry)
@@ -156,5 +158,5 @@ class TestRefusals:
                 await run(app, WORK)
 
         assert [record.getMessage() for record in caplog.records] == ["concurrency_limit_reached"]
-        assert app.refused.total == 5
+        assert app.rejected.total == 5
         assert telemetry.counts == [("requests_refused", {})] * 5

@@ -27,9 +27,7 @@ class Failing:
 
 
 class TestErrorBoundary:
-    async def test_unknown_error_is_a_500_that_tells_nothing(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_unknown_error_is_an_opaque_500(self, caplog: pytest.LogCaptureFixture) -> None:
         token = request_id_var.set("the-id")
 
         with caplog.at_level(logging.WARNING):
@@ -62,18 +60,18 @@ class TestErrorBoundary:
         assert headers_of(start)[b"connection"] == b"close"
         assert caplog.records == []
 
-    async def test_response_that_has_begun_is_not_followed_by_another(self) -> None:
+    async def test_error_after_the_response_began_sends_no_second_response(self) -> None:
         failing = Failing(RuntimeError("late"), begins=True)
 
         with pytest.raises(RuntimeError, match="late"):
             await run(ErrorBoundaryMiddleware(failing), http_scope())
 
     @pytest.mark.parametrize("exc", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(1)])
-    async def test_what_is_no_error_passes(self, exc: BaseException) -> None:
+    async def test_base_exception_passes(self, exc: BaseException) -> None:
         with pytest.raises(type(exc)):
             await run(ErrorBoundaryMiddleware(Failing(exc)), http_scope())
 
-    async def test_errors_of_a_group_are_one_500(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_exception_group_is_one_500(self, caplog: pytest.LogCaptureFixture) -> None:
         group = ExceptionGroup("several", [ValueError("a"), OSError("b")])
 
         start, _ = await run(ErrorBoundaryMiddleware(Failing(group)), http_scope())
@@ -81,6 +79,6 @@ class TestErrorBoundary:
         assert start["status"] == 500
 
     @pytest.mark.parametrize("kind", ["lifespan"])
-    async def test_what_is_no_http_fails_as_it_does(self, kind: str) -> None:
+    async def test_error_of_another_scope_is_raised(self, kind: str) -> None:
         with pytest.raises(RuntimeError, match="startup"):
             await run(ErrorBoundaryMiddleware(Failing(RuntimeError("startup"))), {"type": kind})

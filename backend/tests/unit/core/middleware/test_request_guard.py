@@ -24,7 +24,7 @@ async def refusal(guard: RequestGuardMiddleware, scope: Scope) -> AppError:
 
 
 class TestFraming:
-    """Our parser refuses these itself; another one, or HTTP/2 in front of it, may not."""
+    """Our parser rejects these itself; another one, or HTTP/2 in front of it, may not."""
 
     @pytest.mark.parametrize("encoding", [b"chunked", b"identity", b""])
     async def test_length_and_transfer_encoding_exclude_each_other(self, encoding: bytes) -> None:
@@ -37,7 +37,7 @@ class TestFraming:
         assert error.headers["Connection"] == "close"
 
     @pytest.mark.parametrize("hosts", [0, 2, 3])
-    async def test_host_is_named_once(self, hosts: int) -> None:
+    async def test_second_host_header_is_rejected(self, hosts: int) -> None:
         error = await refusal(OPEN, http_scope(*[HOST] * hosts))
 
         assert isinstance(error, BadRequest)
@@ -54,11 +54,11 @@ class TestFraming:
 
 class TestHosts:
     @pytest.mark.parametrize("host", [b"api.example.com", b"API.example.com:1", b"x.example.org"])
-    async def test_named_is_served(self, host: bytes) -> None:
+    async def test_named_host_is_served(self, host: bytes) -> None:
         await assert_served(PICKY, http_scope((b"host", host)))
 
     @pytest.mark.parametrize("host", [b"example.org", b"a.example.com", b""])
-    async def test_not_named_is_refused(self, host: bytes) -> None:
+    async def test_unnamed_host_is_rejected(self, host: bytes) -> None:
         error = await refusal(PICKY, http_scope((b"host", host)))
 
         assert isinstance(error, BadRequest)
@@ -67,7 +67,7 @@ class TestHosts:
     @pytest.mark.parametrize(
         "host", [b"a b", b"a@b", b"[::1", b"a:x", b"a:123456", b"-a", b".a", b"\xe9"]
     )
-    async def test_that_can_be_no_name_is_refused(self, host: bytes) -> None:
+    async def test_malformed_host_is_rejected(self, host: bytes) -> None:
         error = await refusal(OPEN, http_scope((b"host", host)))
 
         assert isinstance(error, BadRequest)
@@ -79,7 +79,7 @@ class TestOneKindOfName:
         ("only", "host"),
         [("api.example.com", b"api.example.com"), ("*.example.org", b"x.example.org")],
     )
-    async def test_is_enough_to_refuse_all_others(self, only: str, host: bytes) -> None:
+    async def test_one_allowed_host_rejects_all_others(self, only: str, host: bytes) -> None:
         guard = RequestGuardMiddleware(ok, (only,))
 
         await assert_served(guard, http_scope((b"host", host)))
@@ -87,7 +87,7 @@ class TestOneKindOfName:
 
 
 class TestSize:
-    async def test_limits_themselves_are_served(self) -> None:
+    async def test_request_at_the_limits_is_served(self) -> None:
         headers = [HOST, *[(b"x", b"y")] * 99]
         filler = 16_384 - sum(len(name) + len(value) for name, value in headers)
         headers[-1] = (b"x", b"y" * (filler + 1))
@@ -100,7 +100,7 @@ class TestSize:
         "headers",
         [[HOST, *[(b"x", b"y")] * 100], [HOST, (b"x", b"y" * (16_385 - len(b"hosttestserverx")))]],
     )
-    async def test_larger_headers_are_refused_and_the_connection_ends(
+    async def test_larger_headers_are_rejected_and_the_connection_ends(
         self, headers: list[tuple[bytes, bytes]]
     ) -> None:
         error = await refusal(OPEN, http_scope(*headers))
@@ -116,7 +116,7 @@ class TestSize:
             {"raw_path": b"/" * 4_097, "query_string": b"x" * 4_096},
         ],
     )
-    async def test_longer_url_is_refused(self, parts: dict[str, bytes]) -> None:
+    async def test_longer_url_is_rejected(self, parts: dict[str, bytes]) -> None:
         assert isinstance(await refusal(OPEN, http_scope(HOST, **parts)), UriTooLong)
 
 
@@ -148,13 +148,13 @@ class TestEncoding:
             (None, b""),
         ],
     )
-    async def test_everything_else_is_served(self, raw_path: bytes | None, query: bytes) -> None:
+    async def test_other_characters_are_served(self, raw_path: bytes | None, query: bytes) -> None:
         await assert_served(OPEN, http_scope(HOST, raw_path=raw_path, query_string=query))
 
 
 class TestOtherScopes:
     @pytest.mark.parametrize("kind", ["lifespan"])
-    async def test_pass_untouched(self, kind: str) -> None:
+    async def test_other_scopes_pass_unchanged(self, kind: str) -> None:
         scope = {"type": kind}
 
         assert (await run(RequestGuardMiddleware(other), scope))[0]["scope"] is scope

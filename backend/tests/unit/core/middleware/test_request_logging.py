@@ -22,14 +22,14 @@ def lines(caplog: pytest.LogCaptureFixture) -> Lines:
 
 
 class TestSummaryLine:
-    async def test_is_written_once_with_the_status(self, lines: Lines) -> None:
+    async def test_line_is_written_once_with_the_status(self, lines: Lines) -> None:
         await run(RequestLoggingMiddleware(ok), http_scope(client=("192.0.2.1", 1234)))
 
         assert [(line.status, line.client, line.method) for line in lines()] == [
             (200, "192.0.2.1", "GET")
         ]
 
-    async def test_says_how_many_milliseconds_it_took(
+    async def test_line_has_the_duration_in_milliseconds(
         self, lines: Lines, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         times = iter((100.0, 100.1234567))
@@ -40,19 +40,21 @@ class TestSummaryLine:
         assert [(line.getMessage(), line.duration_ms) for line in lines()] == [("request", 123.46)]
 
     @pytest.mark.parametrize("client", [None, ()])
-    async def test_does_not_need_to_know_the_client(self, lines: Lines, client: Any) -> None:
+    async def test_line_is_written_without_a_client_address(
+        self, lines: Lines, client: Any
+    ) -> None:
         await run(RequestLoggingMiddleware(ok), http_scope(client=client))
 
         assert [line.client for line in lines()] == [""]
 
-    async def test_of_an_response_that_never_began_says_499(self, lines: Lines) -> None:
+    async def test_line_without_a_response_says_499(self, lines: Lines) -> None:
         async def silent(scope: Scope, receive: Receive, send: Send) -> None: ...
 
         await run(RequestLoggingMiddleware(silent), http_scope())
 
         assert [line.status for line in lines()] == [499]
 
-    async def test_is_written_also_when_everything_fails(self, lines: Lines) -> None:
+    async def test_line_is_written_after_a_failure(self, lines: Lines) -> None:
         async def failing(scope: Scope, receive: Receive, send: Send) -> None:
             raise RuntimeError
 
@@ -61,13 +63,13 @@ class TestSummaryLine:
 
         assert len(lines()) == 1
 
-    async def test_cuts_a_long_path(self, lines: Lines) -> None:
+    async def test_line_cuts_a_long_path(self, lines: Lines) -> None:
         await run(RequestLoggingMiddleware(ok), http_scope(path="/" * 8_000))
 
         assert [len(line.path) for line in lines()] == [256]
 
     @pytest.mark.parametrize("kind", ["lifespan"])
-    async def test_is_not_for_what_is_no_http(self, lines: Lines, kind: str) -> None:
+    async def test_other_scope_has_no_line(self, lines: Lines, kind: str) -> None:
         await run(RequestLoggingMiddleware(other), {"type": kind})
 
         assert lines() == []

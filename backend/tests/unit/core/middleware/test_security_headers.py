@@ -18,7 +18,7 @@ class Answering:
 
 
 class TestSecurityHeaders:
-    async def test_are_added_to_those_of_the_response(self) -> None:
+    async def test_headers_are_added_to_those_of_the_response(self) -> None:
         start, _ = await run(SecurityHeadersMiddleware(ok), http_scope())
 
         assert headers_of(start) == {
@@ -28,7 +28,7 @@ class TestSecurityHeaders:
         }
 
     @pytest.mark.parametrize("name", [b"cache-control", b"Cache-Control", b"CACHE-CONTROL"])
-    async def test_that_the_endpoint_has_set_are_left_to_it(self, name: bytes) -> None:
+    async def test_headers_set_by_the_endpoint_are_kept(self, name: bytes) -> None:
         answering = Answering({"headers": [(name, b"public")]})
 
         sent = await run(SecurityHeadersMiddleware(answering), http_scope())
@@ -46,7 +46,7 @@ class TestSecurityHeaders:
             b"strict-transport-security",
         ],
     )
-    async def test_are_never_there_twice(self, name: bytes) -> None:
+    async def test_headers_are_not_duplicated(self, name: bytes) -> None:
         app = SecurityHeadersMiddleware(Answering({"headers": [(name, b"own")]}), hsts_seconds=60)
 
         sent = await run(app, http_scope())
@@ -54,7 +54,7 @@ class TestSecurityHeaders:
         assert [value for key, value in sent[0]["headers"] if key.lower() == name] == [b"own"]
 
     @pytest.mark.parametrize("kind", [tuple, iter, list])
-    async def test_are_added_to_headers_in_any_iterable(self, kind: type) -> None:
+    async def test_headers_are_added_to_headers_in_any_iterable(self, kind: type) -> None:
         own = (b"cache-control", b"public")
 
         sent = await run(
@@ -64,7 +64,7 @@ class TestSecurityHeaders:
         assert sent[0]["headers"][0] == own
         assert headers_of(sent[0]) == {**dict(DEFAULTS), own[0]: own[1]}
 
-    async def test_are_added_to_an_response_without_headers(self) -> None:
+    async def test_headers_are_added_to_a_response_without_headers(self) -> None:
         sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
 
         assert headers_of(sent[0]) == dict(DEFAULTS)
@@ -72,7 +72,7 @@ class TestSecurityHeaders:
     @pytest.mark.parametrize(
         ("seconds", "value"), [(0, None), (60, b"max-age=60; includeSubDomains")]
     )
-    async def test_promise_https_for_as_long_as_the_settings_say(
+    async def test_hsts_max_age_is_that_of_the_settings(
         self, seconds: int, value: bytes | None
     ) -> None:
         start, _ = await run(SecurityHeadersMiddleware(ok, hsts_seconds=seconds), http_scope())
@@ -81,7 +81,7 @@ class TestSecurityHeaders:
         assert headers.get(b"strict-transport-security") == value
         assert headers.items() >= dict(DEFAULTS).items()
 
-    async def test_of_one_application_are_not_those_of_another(self) -> None:
+    async def test_headers_of_two_applications_are_separate(self) -> None:
         SecurityHeadersMiddleware(ok, hsts_seconds=60)
 
         start, _ = await run(SecurityHeadersMiddleware(ok), http_scope())
@@ -89,7 +89,7 @@ class TestSecurityHeaders:
         assert b"strict-transport-security" not in headers_of(start)
 
     @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-    async def test_are_not_for_what_is_no_http(self, kind: str) -> None:
+    async def test_other_scope_gets_no_headers(self, kind: str) -> None:
         scope = {"type": kind}
 
         assert (await run(SecurityHeadersMiddleware(other), scope))[0]["scope"] is scope

@@ -36,7 +36,7 @@ START_AND_BODY = ["http.response.start", "http.response.body"]
 
 
 class TestMiddlewareStack:
-    def test_names_the_layers_from_the_outside_in(self) -> None:
+    def test_stack_names_the_layers_from_the_outside_in(self) -> None:
         ours: list[object] = [
             RequestIdMiddleware,
             SecurityHeadersMiddleware,
@@ -52,7 +52,7 @@ class TestMiddlewareStack:
         assert [layer.cls for layer in stack(EVERYTHING) if layer.cls in ours] == ours
 
     @pytest.mark.parametrize("app_env", ["local", "test"])
-    def test_is_the_same_in_every_environment(self, app_env: str) -> None:
+    def test_stack_is_the_same_in_every_environment(self, app_env: str) -> None:
         production = make_settings(
             app_env="production",
             jwt_secret_key="n0t-a-pl4ceh0lder-of-32-bytes!!!x",
@@ -63,20 +63,20 @@ class TestMiddlewareStack:
 
         assert here == [layer.cls for layer in stack(production)]
 
-    def test_has_no_cors_layer_without_origins(self) -> None:
+    def test_stack_has_no_cors_layer_without_origins(self) -> None:
         assert cors(make_settings()) == []
 
-    def test_has_no_layer_for_a_module_that_is_off(self) -> None:
+    def test_module_that_is_off_has_no_layer(self) -> None:
         layers: set[object] = {layer.cls for layer in stack(make_settings())}
 
         assert RateLimitMiddleware not in layers
 
-    def test_has_no_limit_of_requests_where_it_is_0(self) -> None:
+    def test_limit_of_0_has_no_layer(self) -> None:
         settings = make_settings(max_concurrent_requests=0)
 
         assert concurrency(settings, build_resources(settings), frozenset()) == []
 
-    def test_passes_the_settings_on(self) -> None:
+    def test_layers_get_the_settings(self) -> None:
         settings = make_settings(
             max_body_bytes=2_048,
             allowed_hosts="a.example",
@@ -101,7 +101,7 @@ class TestMiddlewareStack:
 
 @pytest.mark.parametrize("layer", stack(EVERYTHING), ids=lambda layer: layer.cls.__name__)
 class TestEveryLayer:
-    async def test_hands_the_lifespan_on_as_it_is(self, layer: Middleware) -> None:
+    async def test_layer_passes_the_lifespan_unchanged(self, layer: Middleware) -> None:
         seen: list[tuple[object, ...]] = []
 
         async def below(*given: object) -> None:
@@ -119,7 +119,7 @@ class TestEveryLayer:
         assert len(seen) == 1
         assert all(one is other for one, other in zip(seen[0], (scope, receive, send), strict=True))
 
-    async def test_hands_the_body_of_a_request_on(self, layer: Middleware) -> None:
+    async def test_layer_passes_the_body(self, layer: Middleware) -> None:
         app = layer.cls(read_all, *layer.args, **layer.kwargs)
 
         sent = await run(app, http_scope((b"host", b"testserver")), *body(b"12", b"345"))

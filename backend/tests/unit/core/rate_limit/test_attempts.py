@@ -48,7 +48,7 @@ async def counted(redis: Redis) -> list[int]:
 
 
 class TestCounts:
-    async def test_null_limiter_lets_everything_through(self) -> None:
+    async def test_null_limiter_admits_every_attempt(self) -> None:
         assert [await fail(NullAttemptLimiter()) for _ in range(100)] == [0] * 100
 
     async def test_failure_is_counted_three_ways(
@@ -58,7 +58,7 @@ class TestCounts:
 
         assert await counted(redis_client) == [1, 1, 1]
 
-    async def test_refusal_is_counted_nowhere(
+    async def test_rejection_is_counted_nowhere(
         self, gateway: RedisGateway, redis_client: Redis
     ) -> None:
         limiter = limiter_on(gateway, limit=2)
@@ -67,7 +67,7 @@ class TestCounts:
 
         assert await counted(redis_client) == [2, 2, 2]
 
-    async def test_success_gives_back_its_own_place_and_forgets_the_pair(
+    async def test_success_releases_its_place_and_resets_account_and_client(
         self, gateway: RedisGateway, redis_client: Redis
     ) -> None:
         limiter = limiter_on(gateway, limit=5)
@@ -78,7 +78,7 @@ class TestCounts:
 
         assert await counted(redis_client) == [2, 2]
 
-    async def test_place_is_given_back_in_the_slice_that_counted_it(
+    async def test_place_is_released_in_the_bucket_that_counted_it(
         self, gateway: RedisGateway, clock: Clock, redis_client: Redis
     ) -> None:
         limiter = limiter_on(gateway, limit=5)
@@ -91,7 +91,7 @@ class TestCounts:
 
         assert await counted(redis_client) == [2, 2, 2]
 
-    async def test_attempt_that_outlives_the_window_has_nothing_to_give_back(
+    async def test_attempt_longer_than_the_window_releases_nothing(
         self, gateway: RedisGateway, clock: Clock, redis_client: Redis
     ) -> None:
         limiter = limiter_on(gateway, limit=5)
@@ -101,9 +101,7 @@ class TestCounts:
 
         assert await counted(redis_client) == [1, 1, 1]
 
-    async def test_giving_back_leaves_the_ttl(
-        self, gateway: RedisGateway, redis_client: Redis
-    ) -> None:
+    async def test_release_keeps_the_ttl(self, gateway: RedisGateway, redis_client: Redis) -> None:
         limiter = limiter_on(gateway, limit=5)
         await fail(limiter)
         await succeed(limiter)
@@ -113,7 +111,7 @@ class TestCounts:
         assert len(names) == 2
         assert all([0 < await redis_client.pttl(name) <= WINDOW for name in names])
 
-    async def test_other_error_is_no_attempt(
+    async def test_other_error_is_not_counted(
         self, gateway: RedisGateway, redis_client: Redis
     ) -> None:
         with pytest.raises(ZeroDivisionError):
@@ -137,7 +135,7 @@ class TestCounts:
         assert [await fail(login), await fail(reset)] == [0, 0]
         assert await fail(login) > 0
 
-    async def test_names_of_one_attempt_are_in_one_slot_of_a_cluster(
+    async def test_keys_of_one_attempt_are_in_one_cluster_slot(
         self, gateway: RedisGateway, redis_client: Redis
     ) -> None:
         limiter = limiter_on(gateway)

@@ -50,7 +50,7 @@ class TestScope:
             "/api/v1/health/live",
         ],
     )
-    async def test_outside_nobody_is_counted(self, path: str) -> None:
+    async def test_path_outside_the_scope_is_not_counted(self, path: str) -> None:
         status, headers, keys = await served_as(REFUSED, path)
 
         assert (status, keys) == (200, [])
@@ -68,17 +68,17 @@ class TestScope:
             "/api/v1/Health/live",
         ],
     )
-    async def test_inside_everybody_is_counted(self, path: str) -> None:
+    async def test_path_inside_the_scope_is_counted(self, path: str) -> None:
         assert (await served_as(REFUSED, path))[0] == 429
 
-    async def test_prefix_of_a_proxy_does_not_switch_it_off(self) -> None:
+    async def test_path_below_a_proxy_prefix_is_counted(self) -> None:
         served = {"path": "/svc/api/v1/users", "root_path": "/svc"}
         probe = {"path": "/svc/api/v1/health/live", "root_path": "/svc"}
 
         assert (await served_as(REFUSED, **served))[0] == 429
         assert (await served_as(REFUSED, **probe))[0] == 200
 
-    async def test_no_http_is_passed_on_untouched(self) -> None:
+    async def test_other_scope_passes_unchanged(self) -> None:
         limiter = FixedLimiter(REFUSED)
 
         sent = await run(RateLimitMiddleware(other, limiter, SCOPE), {"type": "websocket"})
@@ -113,7 +113,7 @@ class TestResponse:
             b"x-ratelimit-reset": b"60",
         }
 
-    async def test_refused_request_never_reaches_the_application(self) -> None:
+    async def test_rejected_request_never_reaches_the_application(self) -> None:
         async def never(scope: Scope, receive: Receive, send: Send) -> None:
             raise AssertionError
 
@@ -125,17 +125,17 @@ class TestResponse:
         assert headers[b"retry-after"] == headers[b"x-ratelimit-reset"] == b"7"
         assert b'"rate_limited"' in sent[1]["body"]
 
-    async def test_no_opinion_changes_nothing(self) -> None:
+    async def test_unavailable_limiter_changes_nothing(self) -> None:
         status, headers, _ = await served_as(None)
 
         assert (status, len(headers)) == (200, 2)
 
 
 class TestKey:
-    async def test_proven_user_comes_before_the_address(self) -> None:
+    async def test_verified_user_is_the_key_before_the_address(self) -> None:
         assert (await served_as(ADMITTED, user="user:1"))[2] == ["user:1"]
 
-    async def test_else_it_is_the_address(self) -> None:
+    async def test_anonymous_request_is_keyed_by_address(self) -> None:
         assert (await served_as(ADMITTED, client=("192.0.2.1", 5)))[2] == ["ip:192.0.2.1"]
 
     @pytest.mark.parametrize(
@@ -154,5 +154,5 @@ class TestKey:
             (None, "ip:unknown"),
         ],
     )
-    def test_address(self, client: tuple[str, int] | None, key: str) -> None:
+    def test_address_is_normalized(self, client: tuple[str, int] | None, key: str) -> None:
         assert client_key({"client": client}) == key

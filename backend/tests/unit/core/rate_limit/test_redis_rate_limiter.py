@@ -44,12 +44,12 @@ class TestCounting:
 
         assert admitted == [True] * 10 + [False] * 2
 
-    async def test_keys_do_not_disturb_each_other(self, gateway: RedisGateway) -> None:
+    async def test_keys_are_counted_apart(self, gateway: RedisGateway) -> None:
         limiter = RedisRateLimiter(gateway, 1, HOUR)
 
         assert [(await hit(limiter, key)).allowed for key in "abab"] == [True, True, False, False]
 
-    async def test_a_lowered_limit_starts_a_count_of_its_own(self, gateway: RedisGateway) -> None:
+    async def test_lowered_limit_starts_a_count_of_its_own(self, gateway: RedisGateway) -> None:
         for _ in range(10):
             await hit(RedisRateLimiter(gateway, 10, HOUR))
 
@@ -57,7 +57,7 @@ class TestCounting:
 
 
 class TestWindow:
-    async def test_twice_the_limit_across_an_edge_admits_the_limit(
+    async def test_burst_across_a_window_edge_admits_the_limit(
         self, gateway: RedisGateway, clock: Clock
     ) -> None:
         limiter = RedisRateLimiter(gateway, 100, 60)
@@ -70,7 +70,7 @@ class TestWindow:
 
         assert admitted == 100
 
-    async def test_a_steady_client_gets_nearly_all_of_it(
+    async def test_steady_client_gets_nearly_all_of_the_limit(
         self, gateway: RedisGateway, clock: Clock
     ) -> None:
         limiter = RedisRateLimiter(gateway, 60, 60)
@@ -82,7 +82,7 @@ class TestWindow:
 
         assert admitted >= 600 * BUCKETS / (BUCKETS + 1) - 1
 
-    async def test_everything_is_free_again_one_window_after_a_burst(
+    async def test_limit_is_whole_one_window_after_a_burst(
         self, gateway: RedisGateway, clock: Clock
     ) -> None:
         limiter = RedisRateLimiter(gateway, 3, 60)
@@ -96,7 +96,7 @@ class TestWindow:
         assert [(await hit(limiter)).allowed for _ in range(4)] == [True, True, True, False]
 
 
-class TestWhatTheClientIsTold:
+class TestHeaders:
     async def test_remaining_counts_down_to_zero(self, gateway: RedisGateway) -> None:
         limiter = RedisRateLimiter(gateway, 3, HOUR)
 
@@ -104,7 +104,7 @@ class TestWhatTheClientIsTold:
 
         assert told == [(True, 3, 2), (True, 3, 1), (True, 3, 0), (False, 3, 0)]
 
-    async def test_retry_after_is_for_the_refused_only(self, gateway: RedisGateway) -> None:
+    async def test_retry_after_is_for_the_rejected_only(self, gateway: RedisGateway) -> None:
         limiter = RedisRateLimiter(gateway, 1, 60)
 
         admitted, refused = await hit(limiter), await hit(limiter)
@@ -113,7 +113,9 @@ class TestWhatTheClientIsTold:
         assert 1 <= refused.retry_after <= 60
         assert refused.reset == refused.retry_after
 
-    async def test_after_the_reset_there_is_more(self, gateway: RedisGateway, clock: Clock) -> None:
+    async def test_request_after_the_reset_is_admitted(
+        self, gateway: RedisGateway, clock: Clock
+    ) -> None:
         limiter = RedisRateLimiter(gateway, 2, 60)
         await hit(limiter)
         last = await hit(limiter)
@@ -124,7 +126,7 @@ class TestWhatTheClientIsTold:
         assert (await hit(limiter)).allowed
 
     @pytest.mark.slow
-    async def test_a_real_second_is_a_second(self, gateway: RedisGateway) -> None:
+    async def test_retry_after_is_in_seconds(self, gateway: RedisGateway) -> None:
         limiter = RedisRateLimiter(gateway, 1, 1)
         await hit(limiter)
         refused = await hit(limiter)
@@ -149,7 +151,7 @@ class TestKeys:
 
 
 class TestTheWire:
-    async def test_one_command_once_the_script_is_known(self) -> None:
+    async def test_known_script_costs_one_command(self) -> None:
         response = b"*4\r\n:1\r\n:4\r\n:60000\r\n$1\r\n7\r\n"
         async with listening(saying(response)) as redis:
             gateway = RedisGateway(
@@ -166,7 +168,7 @@ class TestTheWire:
         assert len(redis.received) == 10
         assert all(b"EVALSHA" in data and len(data) < 300 for data in redis.received)
 
-    async def test_forgotten_script_is_loaded_again(
+    async def test_flushed_script_is_loaded_again(
         self, gateway: RedisGateway, redis_client: Redis
     ) -> None:
         limiter = RedisRateLimiter(gateway, 3, HOUR)

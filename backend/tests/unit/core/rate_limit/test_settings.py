@@ -1,4 +1,4 @@
-"""The optional modules: off by default, bounded, and refused at the start where they cannot work."""
+"""The optional modules: off by default, bounded, and rejected at the start where they cannot work."""
 
 import pytest
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from tests.fixtures.env import make_settings
 REDIS = "redis://127.0.0.1:1/0"
 
 
-def test_everything_is_off_by_default() -> None:
+def test_modules_are_off_by_default() -> None:
     resources = build_resources(make_settings())
 
     assert resources.redis is None

@@ -33,28 +33,28 @@ def fail(breaker: CircuitBreaker, times: int, exc: Exception = REFUSED) -> None:
 
 
 class TestClosed:
-    def test_lets_everybody_through(self, breaker: CircuitBreaker) -> None:
+    def test_closed_breaker_admits_every_call(self, breaker: CircuitBreaker) -> None:
         assert all(breaker.allows() for _ in range(1_000))
 
-    def test_one_failure_less_than_too_many_keeps_it_closed(self, breaker: CircuitBreaker) -> None:
+    def test_failures_below_the_threshold_keep_it_closed(self, breaker: CircuitBreaker) -> None:
         fail(breaker, OPEN_AFTER - 1)
 
         assert breaker.allows()
 
-    def test_too_many_failures_open_it(self, breaker: CircuitBreaker) -> None:
+    def test_failures_at_the_threshold_open_it(self, breaker: CircuitBreaker) -> None:
         fail(breaker, OPEN_AFTER)
 
         assert breaker.state is State.OPEN
         assert not breaker.allows()
 
-    def test_one_silence_is_forgiven_and_two_open_it(self, breaker: CircuitBreaker) -> None:
+    def test_second_timeout_opens_it(self, breaker: CircuitBreaker) -> None:
         breaker.failed(SILENCE)
         assert breaker.allows()
 
         breaker.failed(SILENCE)
         assert not breaker.allows()
 
-    def test_a_success_forgets_the_failures_before_it(self, breaker: CircuitBreaker) -> None:
+    def test_success_resets_the_failures_before_it(self, breaker: CircuitBreaker) -> None:
         for _ in range(10):
             fail(breaker, OPEN_AFTER - 1)
             breaker.succeeded()
@@ -63,7 +63,7 @@ class TestClosed:
 
 
 class TestOpen:
-    def test_nobody_asks_before_the_interval_is_over(
+    def test_open_breaker_admits_no_call_before_the_interval_is_over(
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
@@ -72,7 +72,7 @@ class TestOpen:
 
         assert not any(breaker.allows() for _ in range(1_000))
 
-    def test_of_a_thousand_callers_one_is_the_probe_of_an_interval(
+    def test_one_of_a_thousand_calls_is_the_trial_of_an_interval(
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
@@ -82,7 +82,7 @@ class TestOpen:
             assert [breaker.allows() for _ in range(1_000)] == [True] + [False] * 999
             breaker.failed(REFUSED)
 
-    def test_probe_that_never_reports_does_not_keep_it_open_for_ever(
+    def test_lost_trial_call_does_not_keep_it_open_for_ever(
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
@@ -93,7 +93,7 @@ class TestOpen:
 
         assert breaker.allows()
 
-    def test_successful_probe_closes_it_with_a_clean_slate(
+    def test_successful_trial_call_closes_it_and_resets_the_count(
         self, breaker: CircuitBreaker, clock: Clock
     ) -> None:
         fail(breaker, OPEN_AFTER)
@@ -106,8 +106,8 @@ class TestOpen:
         assert all(breaker.allows() for _ in range(1_000))
 
 
-class TestWhatIsTold:
-    def test_one_record_and_one_count_for_each_transition(
+class TestTransitions:
+    def test_transition_is_logged_and_counted_once(
         self,
         breaker: CircuitBreaker,
         clock: Clock,

@@ -17,16 +17,16 @@ class Shop:
         return response
 
 
-async def test_response_is_passed_on() -> None:
+async def test_result_is_returned() -> None:
     assert await Shop().ask("yes") == "yes"
 
 
-async def test_without_redis_the_response_is_the_declared_one() -> None:
+async def test_declared_result_is_returned_without_redis() -> None:
     assert await Shop().ask(RedisUnavailable()) is None
 
 
 @pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
-async def test_everything_else_is_raised(error: type[BaseException]) -> None:
+async def test_other_exceptions_are_raised(error: type[BaseException]) -> None:
     with pytest.raises(error):
         await Shop().ask(error())
 

@@ -27,7 +27,7 @@ def failures(
     return RedisFailures(telemetry, clock)
 
 
-def test_each_is_counted(failures: RedisFailures, telemetry: RecordedTelemetry) -> None:
+def test_failures_are_counted(failures: RedisFailures, telemetry: RecordedTelemetry) -> None:
     for _ in range(100):
         failures.failed("cache.get", ConnectionError())
 
@@ -35,7 +35,7 @@ def test_each_is_counted(failures: RedisFailures, telemetry: RecordedTelemetry) 
     assert telemetry.counts == [("redis_failures", labels)] * 100
 
 
-def test_a_record_a_second_says_how_many(
+def test_failures_are_logged_once_a_second_with_their_count(
     failures: RedisFailures, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for tenth in range(25):
@@ -47,7 +47,7 @@ def test_a_record_a_second_says_how_many(
     assert "secret" not in str([record.__dict__ for record in caplog.records])
 
 
-def test_unexpected_one_has_its_traceback_once_for_each_class(
+def test_unexpected_failure_has_its_traceback_once_for_each_class(
     failures: RedisFailures, caplog: pytest.LogCaptureFixture
 ) -> None:
     for error in (OSError, RuntimeError, RuntimeError, KeyError, KeyError):
@@ -58,7 +58,9 @@ def test_unexpected_one_has_its_traceback_once_for_each_class(
 
 
 class TestRecent:
-    def test_until_the_same_operation_succeeds(self, failures: RedisFailures) -> None:
+    def test_failure_is_recent_until_the_same_operation_succeeds(
+        self, failures: RedisFailures
+    ) -> None:
         failures.failed("rate_limit.admit", ConnectionError())
 
         failures.succeeded("cache.get")
@@ -66,7 +68,7 @@ class TestRecent:
         failures.succeeded("rate_limit.admit")
         assert not failures.recent
 
-    def test_one_that_is_not_asked_again_is_forgotten(
+    def test_failure_of_an_operation_not_called_again_expires(
         self, failures: RedisFailures, clock: Clock
     ) -> None:
         failures.failed("rate_limit.forget", ConnectionError())
@@ -75,7 +77,7 @@ class TestRecent:
 
         assert not failures.recent
 
-    def test_our_own_crowd_is_counted_and_is_none(self, failures: RedisFailures) -> None:
+    def test_exhausted_pool_is_counted_and_no_recent_failure(self, failures: RedisFailures) -> None:
         failures.note("rate_limit.admit", ConnectionError())
 
         assert failures.total == 1

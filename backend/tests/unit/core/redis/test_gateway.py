@@ -93,7 +93,7 @@ async def refused_after(gateway: RedisGateway) -> float:
 
 class TestFailures:
     @pytest.mark.parametrize("name", MISBEHAVIOUR)
-    async def test_every_misbehaviour_is_unavailable_within_the_budget(self, name: str) -> None:
+    async def test_every_failure_is_unavailable_before_the_deadline(self, name: str) -> None:
         async with listening(MISBEHAVIOUR[name]) as redis, gateway_to(redis.url) as gateway:
             for _ in range(2 * OPEN_AFTER):
                 assert await refused_after(gateway) < AT_ONCE_SECONDS
@@ -111,7 +111,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         "error", [RuntimeError, AttributeError, AssertionError, TypeError, ValueError]
     )
-    async def test_what_nobody_expects_of_the_client_is_told_once_and_is_unavailable(
+    async def test_unexpected_exception_is_logged_once_and_unavailable(
         self, error: type[Exception], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(*arguments: object) -> None:
@@ -127,11 +127,13 @@ class TestFailures:
         assert gateway.breaker.state is State.OPEN
 
 
-class TestOurOwnMistakes:
+class TestProgrammingErrors:
     """They are raised, and nobody else is told that Redis is away."""
 
     @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-    async def test_are_raised_and_open_nothing(self, mistake: Callable[[Redis], Any]) -> None:
+    async def test_programming_error_is_raised_and_does_not_open_the_breaker(
+        self, mistake: Callable[[Redis], Any]
+    ) -> None:
         async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
             for _ in range(2 * OPEN_AFTER):
                 with pytest.raises((KeyError, TypeError, ValueError, DataError)):
@@ -146,7 +148,9 @@ class TestErrorReplies:
     """An error reply concerns one command or key. It is told, but Redis is there."""
 
     @pytest.mark.parametrize("name", REFUSALS)
-    async def test_is_unavailable_and_stops_nobody_else(self, name: str) -> None:
+    async def test_error_reply_is_unavailable_and_does_not_open_the_breaker(
+        self, name: str
+    ) -> None:
         reply = refusing(REFUSALS[name], b"GET", b"CLIENT")
         async with listening(reply) as redis, gateway_to(redis.url) as gateway:
             for _ in range(2 * OPEN_AFTER):
@@ -161,7 +165,7 @@ class TestErrorReplies:
 
 class TestPing:
 
-    async def test_closes_an_open_breaker(self) -> None:
+    async def test_ping_closes_an_open_breaker(self) -> None:
         now = 0.0
         async with (
             listening(saying(b"+PONG\r\n")) as redis,
@@ -176,9 +180,9 @@ class TestPing:
             assert gateway.breaker.state is State.CLOSED
 
 
-class TestOurOwnSlowness:
+class TestCancelledCommands:
 
-    async def test_places_are_given_back_by_whoever_leaves(self) -> None:
+    async def test_cancelled_commands_release_their_places(self) -> None:
         async with listening(echo_slowly) as redis, gateway_to(redis.url) as gateway:
             for _ in range(5):
                 tasks = [asyncio.create_task(gateway.run(get)) for _ in range(2 * POOL_SIZE)]
@@ -197,14 +201,14 @@ class TestRestraint:
 
             assert redis.connections == 0
 
-    async def test_a_failed_command_is_not_tried_again(self) -> None:
+    async def test_failed_command_is_not_retried(self) -> None:
         async with listening(MISBEHAVIOUR["closes mid-reply"]) as redis:
             async with gateway_to(redis.url) as gateway:
                 await refused_after(gateway)
 
             assert redis.connections == 1
 
-    async def test_an_open_breaker_asks_nobody(self) -> None:
+    async def test_open_breaker_sends_nothing(self) -> None:
         async with listening(silence) as redis, gateway_to(redis.url, lambda: 0.0) as gateway:
             await refused_after(gateway)
             await refused_after(gateway)
@@ -215,7 +219,7 @@ class TestRestraint:
 
             assert redis.connections == seen
 
-    async def test_connections_are_bounded_and_used_again(self) -> None:
+    async def test_connections_are_bounded_and_reused(self) -> None:
         async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
             for _ in range(5):
                 await asyncio.gather(*(gateway.run(get) for _ in range(POOL_SIZE)))
@@ -223,9 +227,9 @@ class TestRestraint:
             assert redis.connections <= POOL_SIZE
 
 
-class TestConnectionsThatDie:
+class TestLostConnections:
 
-    async def test_response_that_cannot_be_read_takes_its_connection_along(self) -> None:
+    async def test_unreadable_reply_closes_its_connection(self) -> None:
         async def misread(client: Redis) -> None:
             await client.get("test:key")
             raise InvalidResponse("of another shape")
@@ -237,7 +241,7 @@ class TestConnectionsThatDie:
 
             assert redis.connections == 2
 
-    async def test_are_probed_by_the_kernel(self) -> None:
+    async def test_connections_have_tcp_keepalive(self) -> None:
         async with listening(saying(b"+OK\r\n")) as redis, gateway_to(redis.url) as gateway:
             await gateway.run(get)
             pool: Any = gateway.client.connection_pool
@@ -253,7 +257,7 @@ class TestConnectionsThatDie:
 
 class TestRecovery:
 
-    async def test_one_probe_finds_out_that_it_is_back(self) -> None:
+    async def test_one_trial_call_closes_the_breaker(self) -> None:
         now = 0.0
         async with listening(silence) as redis, gateway_to(redis.url, lambda: now) as gateway:
             await refused_after(gateway)
@@ -280,7 +284,7 @@ async def echo_slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
 
 class TestCancellation:
 
-    async def test_a_command_that_its_caller_leaves_is_no_failure(self) -> None:
+    async def test_cancelled_command_is_no_failure(self) -> None:
         async with listening(silence) as redis, gateway_to(redis.url) as gateway:
             for _ in range(3 * OPEN_AFTER):
                 task = asyncio.create_task(gateway.run(get))

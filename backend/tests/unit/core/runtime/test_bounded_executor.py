@@ -23,17 +23,17 @@ async def executor() -> AsyncIterator[BoundedExecutor]:
 
 
 class TestRun:
-    async def test_returns_the_result(self, executor: BoundedExecutor) -> None:
+    async def test_result_is_returned(self, executor: BoundedExecutor) -> None:
         assert await executor.run(divmod, 7, 2) == (3, 1)
 
-    async def test_passes_keywords_on(self, executor: BoundedExecutor) -> None:
+    async def test_keyword_arguments_are_passed(self, executor: BoundedExecutor) -> None:
         assert await executor.run(sorted, "bac", reverse=True) == ["c", "b", "a"]
 
-    async def test_raises_what_the_function_raises(self, executor: BoundedExecutor) -> None:
+    async def test_exception_of_the_function_is_raised(self, executor: BoundedExecutor) -> None:
         with pytest.raises(ZeroDivisionError):
             await executor.run(divmod, 1, 0)
 
-    async def test_runs_in_threads_of_its_own(self, executor: BoundedExecutor) -> None:
+    async def test_function_runs_in_a_dedicated_thread(self, executor: BoundedExecutor) -> None:
         thread = await executor.run(threading.current_thread)
 
         assert thread.name.startswith("test_")
@@ -57,7 +57,9 @@ class TestRun:
 
 
 class TestFullQueue:
-    async def test_one_more_is_refused_at_once(self, executor: BoundedExecutor) -> None:
+    async def test_call_beyond_the_queue_is_rejected_at_once(
+        self, executor: BoundedExecutor
+    ) -> None:
         async with occupied(executor, executor.workers + QUEUE_SIZE) as tasks:
             with pytest.raises(ServiceUnavailable) as raised:
                 await asyncio.wait_for(executor.run(int), PATIENCE_SECONDS)
@@ -67,26 +69,26 @@ class TestFullQueue:
         assert raised.value.status == 503
         assert int(raised.value.headers["Retry-After"]) >= 1
 
-    async def test_everything_that_was_accepted_is_done(self, executor: BoundedExecutor) -> None:
+    async def test_accepted_calls_are_finished(self, executor: BoundedExecutor) -> None:
         async with occupied(executor, executor.workers + QUEUE_SIZE) as tasks:
             pass
 
         assert [task.result() for task in tasks] == [True] * (executor.workers + QUEUE_SIZE)
 
-    async def test_place_is_free_again_after_the_work(self, executor: BoundedExecutor) -> None:
+    async def test_place_is_released_after_the_call(self, executor: BoundedExecutor) -> None:
         async with occupied(executor, executor.workers + QUEUE_SIZE):
             pass
 
         assert await executor.run(int) == 0
 
-    async def test_place_is_free_again_after_a_failure(self, executor: BoundedExecutor) -> None:
+    async def test_place_is_released_after_a_failure(self, executor: BoundedExecutor) -> None:
         for _ in range(executor.workers + QUEUE_SIZE + 1):
             with pytest.raises(ZeroDivisionError):
                 await executor.run(divmod, 1, 0)
 
 
 class TestCancellation:
-    async def test_waiter_that_leaves_frees_its_place_and_its_work_is_never_done(
+    async def test_cancelled_waiter_releases_its_place_and_is_never_run(
         self, executor: BoundedExecutor
     ) -> None:
         done: list[str] = []
@@ -106,9 +108,7 @@ class TestCancellation:
         await stays
         assert done == ["stays"]
 
-    async def test_many_waiters_that_leave_leave_nothing_behind(
-        self, executor: BoundedExecutor
-    ) -> None:
+    async def test_many_cancelled_waiters_leak_nothing(self, executor: BoundedExecutor) -> None:
         async with occupied(executor, executor.workers):
             for _ in range(100):
                 leaves = asyncio.create_task(executor.run(int))
@@ -122,7 +122,7 @@ class TestCancellation:
 
 
 class TestClose:
-    async def test_work_that_waits_is_forgotten(self) -> None:
+    async def test_waiting_call_is_dropped(self) -> None:
         executor = BoundedExecutor("test", QUEUE_SIZE)
         done: list[str] = []
         async with occupied(executor, executor.workers):
@@ -135,7 +135,7 @@ class TestClose:
                 await waits
         assert done == []
 
-    async def test_runs_again_after_it(self) -> None:
+    async def test_executor_runs_again_after_close(self) -> None:
         executor = BoundedExecutor("test", QUEUE_SIZE)
         executor.close()
 
@@ -143,7 +143,7 @@ class TestClose:
         executor.close()
 
 
-async def test_a_thread_knows_the_request_of_its_caller(executor: BoundedExecutor) -> None:
+async def test_thread_has_the_context_of_its_request(executor: BoundedExecutor) -> None:
     token = request_id_var.set("the-id")
 
     seen = await executor.run(request_id_var.get)

@@ -23,11 +23,11 @@ def bound(clock: Clock) -> QueueBound:
     return bound
 
 
-def test_nobody_is_too_many_before_somebody_has_waited(clock: Clock) -> None:
+def test_queue_without_a_measurement_is_unbounded(clock: Clock) -> None:
     assert not QueueBound(clock).exceeded(1_000, SECONDS)
 
 
-def test_first_in_line_is_never_too_many(bound: QueueBound) -> None:
+def test_first_waiter_is_always_admitted(bound: QueueBound) -> None:
     for _ in range(100):
         bound.left(0, 60)
 
@@ -35,7 +35,7 @@ def test_first_in_line_is_never_too_many(bound: QueueBound) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "exceeded"), [(24, False), (26, True)])
-def test_standing_queue_is_as_long_as_one_may_wait(
+def test_standing_queue_is_bounded_by_the_longest_wait(
     bound: QueueBound, clock: Clock, ahead: int, exceeded: bool
 ) -> None:
     bound.exceeded(0, SECONDS)
@@ -45,13 +45,13 @@ def test_standing_queue_is_as_long_as_one_may_wait(
 
 
 @pytest.mark.parametrize(("ahead", "exceeded"), [(98, False), (102, True)])
-def test_burst_may_be_four_times_as_long(bound: QueueBound, ahead: int, exceeded: bool) -> None:
+def test_burst_may_queue_four_times_as_long(bound: QueueBound, ahead: int, exceeded: bool) -> None:
     bound.exceeded(0, SECONDS)
 
     assert bound.exceeded(ahead, SECONDS) is exceeded
 
 
-def test_queue_that_was_empty_is_young_again(bound: QueueBound, clock: Clock) -> None:
+def test_emptied_queue_counts_as_a_burst(bound: QueueBound, clock: Clock) -> None:
     bound.exceeded(0, SECONDS)
     clock.now += SECONDS
     bound.exceeded(0, SECONDS)
@@ -59,7 +59,7 @@ def test_queue_that_was_empty_is_young_again(bound: QueueBound, clock: Clock) ->
     assert not bound.exceeded(98, SECONDS)
 
 
-def test_queue_that_became_faster_is_soon_believed(bound: QueueBound, clock: Clock) -> None:
+def test_bound_follows_a_faster_queue(bound: QueueBound, clock: Clock) -> None:
     bound.exceeded(0, SECONDS)
     clock.now += SECONDS
     for _ in range(25):
@@ -68,7 +68,7 @@ def test_queue_that_became_faster_is_soon_believed(bound: QueueBound, clock: Clo
     assert not bound.exceeded(100, SECONDS)
 
 
-def test_queue_that_was_empty_for_a_second_starts_anew(bound: QueueBound, clock: Clock) -> None:
+def test_queue_empty_for_a_second_is_reset(bound: QueueBound, clock: Clock) -> None:
     clock.now += 1.1
     bound.exceeded(0, SECONDS)
 

@@ -1,4 +1,4 @@
-"""URLs of database and Redis have one reading; what would be read otherwise than meant is refused at the start."""
+"""URLs of database and Redis have one reading; what would be read otherwise than meant is rejected at the start."""
 
 import pytest
 from pydantic import ValidationError
@@ -37,7 +37,7 @@ class TestPassword:
         ("name", "scheme"),
         [("database_url", "postgresql"), ("database_url", "postgres"), ("redis_url", "redis")],
     )
-    def test_with_two_readings_is_refused_and_not_repeated(
+    def test_ambiguous_password_is_rejected_and_not_repeated(
         self, name: str, scheme: str, password: str
     ) -> None:
         line = refusal(name, f"{scheme}://app:{password}@store/0")
@@ -55,13 +55,13 @@ class TestPassword:
             ("a[b", "a%5Bb"),
             ("a\\b", "a%5Cb"),
             ("ü", "%C3%BC"),
-            ("℀", "%E2%84%80"),  # which urllib would refuse: its compatibility form has a slash
+            ("℀", "%E2%84%80"),  # which urllib would reject: its compatibility form has a slash
         ],
     )
-    def test_with_one_reading_is_encoded_for_the_driver(self, written: str, encoded: str) -> None:
+    def test_password_is_encoded_for_the_driver(self, written: str, encoded: str) -> None:
         assert postgres(f"app:{written}@db/app") == f"app:{encoded}@db/app"
 
-    def test_among_the_options_hides_their_names(self) -> None:
+    def test_password_among_the_options_hides_their_names(self) -> None:
         assert "marker" not in refusal("database_url", "postgresql://db/app?password=a&marker=b")
 
 
@@ -73,7 +73,7 @@ class TestAddress:
             "a" * 64 + ".example", "::1", "d b",
         ],
     )  # fmt: skip
-    def test_that_is_none_is_refused_with_an_example(self, address: str) -> None:
+    def test_malformed_address_is_rejected_with_an_example(self, address: str) -> None:
         assert "db.example.com:5432" in refusal("database_url", f"postgresql://{address}/app")
 
     @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ class TestAddress:
             ("/app", "/app"),
         ],
     )
-    def test_is_written_in_front(self, written: str, meant: str) -> None:
+    def test_address_among_the_options_is_moved_to_the_host(self, written: str, meant: str) -> None:
         assert postgres(written) == meant
 
     @pytest.mark.parametrize(
         "query", ["host=other", "port=5433", "user=marker", "password=marker", "dbname=marker"]
     )
-    def test_that_is_named_twice_is_refused(self, query: str) -> None:
+    def test_duplicate_address_is_rejected(self, query: str) -> None:
         assert "twice" in refusal("database_url", f"postgresql://ada:pw@db:5432/app?{query}")
 
 
@@ -116,7 +116,7 @@ class TestOptionsOfPostgres:
             ("sslmode=", ""),
         ],
     )
-    def test_is_translated(self, written: str, meant: str) -> None:
+    def test_option_is_translated(self, written: str, meant: str) -> None:
         assert postgres(f"db/app?{written}") == f"db/app{'?' if meant else ''}{meant}"
 
     @pytest.mark.parametrize(
@@ -145,13 +145,13 @@ class TestOptionsOfPostgres:
             ("marker", "percent-encoded"),
         ],
     )
-    def test_that_would_not_hold_is_refused_by_name(self, query: str, named: str) -> None:
+    def test_unsupported_option_is_rejected_by_name(self, query: str, named: str) -> None:
         line = refusal("database_url", f"postgresql://db/app?{query}")
 
         assert named in line
         assert "marker" not in line
 
-    def test_preferring_a_standby_needs_one_host(self) -> None:
+    def test_prefer_standby_needs_one_host(self) -> None:
         line = refusal("database_url", "postgresql://a,b/app?target_session_attrs=prefer-standby")
 
         assert "standby" in line
@@ -161,7 +161,7 @@ class TestSqlite:
     @pytest.mark.parametrize(
         "url", ["sqlite://app.db", "sqlite:app.db", "sqlite:///a.db?timeout=5"]
     )
-    def test_that_names_no_plain_path_is_refused(self, url: str) -> None:
+    def test_sqlite_url_without_a_plain_path_is_rejected(self, url: str) -> None:
         assert "sqlite://" in refusal("database_url", url)
 
 
@@ -170,7 +170,7 @@ class TestOptionsOfRedis:
         "query",
         ["max_connections=1", "decode_responses=true", "socket_timeout=9", "retry=1", "password=x"],
     )
-    def test_that_would_win_over_our_own_is_refused_by_name(self, query: str) -> None:
+    def test_option_that_overrides_the_gateway_is_rejected_by_name(self, query: str) -> None:
         line = refusal("redis_url", f"redis://cache?{query}")
 
         assert "option" in line
@@ -185,7 +185,7 @@ class TestOptionsOfRedis:
             ("rediss://cache?ssl_keyfile=/marker.pem", "ssl_keyfile"),
         ],
     )
-    def test_that_could_not_hold_is_refused(self, url: str, named: str) -> None:
+    def test_unsupported_option_is_rejected(self, url: str, named: str) -> None:
         line = refusal("redis_url", url)
 
         assert named in line

@@ -29,7 +29,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
 
 
 class TestNull:
-    def test_tells_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_null_telemetry_records_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         NullTelemetry().increment("a", b="c")
         NullTelemetry().timing("a", 1.0, b="c")
 
@@ -37,7 +37,7 @@ class TestNull:
 
 
 class TestLog:
-    def test_tells_name_value_labels_and_rate(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_record_has_name_value_labels_and_rate(self, caplog: pytest.LogCaptureFixture) -> None:
         telemetry = LogTelemetry(1.0)
 
         telemetry.increment("requests", route="/users")
@@ -48,26 +48,26 @@ class TestLog:
             ("duration", None, 0.123457, {"route": "/users"}, 1.0),
         ]
 
-    def test_no_label_collides_with_a_field_of_the_record(
+    def test_labels_do_not_collide_with_fields_of_the_record(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         LogTelemetry(1.0).increment("a", message="x", module="y", args="z", metric="m")
 
         assert told(caplog)[0][0] == "a"
 
-    def test_rate_zero_is_silence(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_rate_zero_records_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(1_000):
             LogTelemetry(0.0).increment("a")
 
         assert caplog.records == []
 
-    def test_rate_one_is_everything(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_rate_one_records_everything(self, caplog: pytest.LogCaptureFixture) -> None:
         for _ in range(1_000):
             LogTelemetry(1.0).increment("a")
 
         assert len(caplog.records) == 1_000
 
-    def test_rate_in_between_is_that_share(
+    def test_rate_is_the_recorded_share(
         self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(log, "random", random.Random(7).random)
@@ -79,7 +79,7 @@ class TestLog:
 
 
 class TestRequests:
-    def test_counts_and_times_each_request(self) -> None:
+    def test_request_is_counted_and_timed(self) -> None:
         telemetry = RecordedTelemetry()
 
         count_exchange(telemetry, Exchange(http_scope(), 0.0, status=200, seconds=0.5))
@@ -88,14 +88,14 @@ class TestRequests:
         assert telemetry.counts == [("http_requests", labels)]
         assert telemetry.times == [("http_request_duration", 0.5, labels)]
 
-    def test_an_invented_method_is_no_new_label(self) -> None:
+    def test_unknown_methods_share_one_label(self) -> None:
         telemetry = RecordedTelemetry()
 
         count_exchange(telemetry, Exchange(http_scope(method="BREW"), 0.0, status=200))
 
         assert telemetry.counts[0][1]["method"] == "OTHER"
 
-    def test_a_websocket_has_names_of_its_own(self) -> None:
+    def test_websocket_has_its_own_metrics(self) -> None:
         telemetry = RecordedTelemetry()
 
         count_exchange(telemetry, Exchange(websocket_scope("/ws"), 0.0, status=101, seconds=60))
