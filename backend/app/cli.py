@@ -153,7 +153,7 @@ def routes() -> None:
 
 
 def access(dependant: Dependant) -> str:
-    """Who may call, read off the dependencies that decide it. The strictest one speaks."""
+    """The role that a route needs, read from its dependencies; the strictest one counts."""
     found = {call for call in calls(dependant) if call is not None}
     roles = sorted(role for call in found if isinstance(call, require_roles) for role in call.roles)
     if roles:

@@ -52,7 +52,7 @@ async def sessions_of(
 
 
 def with_database(use: Callable[[SessionFactory], Awaitable[T]]) -> T:
-    """What ``use`` returns. Ends the command with one sentence where the database cannot be used."""
+    """The result of ``use``. Ends the command with one sentence where the database cannot be used."""
 
     async def run() -> T:
         async with sessions_of(get_settings()) as sessions:
@@ -68,7 +68,7 @@ def worker(
     drain: Annotated[bool, typer.Option("--drain", help="Stop when nothing is due.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only jobs of this kind.")] = None,
 ) -> None:
-    """Do jobs until SIGTERM; then finish those in flight. A second signal gives them back at once."""
+    """Run jobs until SIGTERM; then finish those in flight. A second signal releases them at once."""
     known = {handler.kind.name for handler in HANDLERS}
     if unknown := sorted(set(only or ()) - known):
         raise failed(f"There is no kind {', '.join(unknown)}. There is {', '.join(sorted(known))}.")

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from app.core.log.json_lines import moment
+from app.core.log.json_lines import timestamp
 from app.core.logging import JsonFormatter, TextFormatter
 from tests.unit.core.test_logging import record
 
@@ -66,7 +66,7 @@ def test_message_that_does_not_fit_its_arguments_is_written_without_them(broken:
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, 1e30])
 def test_time_that_is_no_moment_is_written_as_it_is(seconds: float) -> None:
-    assert moment(seconds) == str(seconds)
+    assert timestamp(seconds) == str(seconds)
 
 
 def test_record_whose_level_and_logger_are_objects_is_one_line() -> None:

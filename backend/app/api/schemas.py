@@ -1,4 +1,4 @@
-"""What the legacy API takes and returns beyond v1."""
+"""Schemas that the legacy API has beyond those of v1."""
 
 from typing import Annotated, Literal
 

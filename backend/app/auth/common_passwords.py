@@ -1,7 +1,7 @@
-"""Which passwords anybody would try first: patterns, repetitions, and one well-known word with decoration.
+"""Recognises common passwords: patterns, repetitions, and one well-known word with decoration.
 
 Rules and not a list: a list worth its name costs more memory, or more disk, than everything else about passwords.
-What they do not know, and where to ask a real list as well, is in backend/docs/AUTH_MODEL.md.
+Their limits, and where a real list can be added, are in backend/docs/AUTH_MODEL.md.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from app.core.settings.auth import PASSWORD_FLOOR
 
-# What stands at the top of every list of leaked passwords, without the digits and signs that people put around it.
+# The top of every list of leaked passwords, without the digits and signs around each word.
 TOP = """
 access admin administrator alexander andrea andrew anthony arsenal ashley babygirl bailey
 barcelona baseball basketball batman benjamin buster butterfly changeme charlie cheese chelsea
@@ -25,7 +25,7 @@ thomas tigger trustno user victoria welcome whatever william winter
 """
 WORDS = frozenset(TOP.split())
 
-# What a finger or an alphabet follows, in both directions. The line breaks between them are in no password.
+# Rows of a keyboard and the alphabet, in both directions. The line breaks between them are in no password.
 ROWS = """
 abcdefghijklmnopqrstuvwxyz
 01234567890
@@ -79,7 +79,7 @@ def is_pattern(text: str) -> bool:
 
 
 def pieces(text: str) -> int:
-    """In how many walks, and characters that belong to none, ``text`` falls."""
+    """The number of walks and single characters that ``text`` splits into."""
     count = at = 0
     while at < len(text):
         length = SHORTEST_WALK
@@ -91,6 +91,6 @@ def pieces(text: str) -> int:
 
 
 def bare(text: str) -> str:
-    """The letters of ``text``, without what people put around a word, and in place of a letter."""
+    """The letters of ``text``, without decoration around the word and with substitutes (0 for o) undone."""
     inner = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text.casefold())
     return "".join(filter(str.isalpha, inner.translate(LEET)))

@@ -33,7 +33,7 @@ UtcDatetime = Annotated[StrictInt, Field(ge=0, le=MAX_TIMESTAMP)]
 
 
 class TokenClaims(BaseModel):
-    """What a verified token says. ``sub`` is the account's id; times are seconds since the epoch."""
+    """The claims of a verified token. ``sub`` is the account's id; times are seconds since the epoch."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -19,7 +19,7 @@ WELCOME = JobKind(
 
 
 def welcome(to: str, app_name: str) -> Mail:
-    """What somebody gets who has made an account."""
+    """Welcomes the owner of a new account."""
     text = f"Your account for {app_name} is ready.\n\nIf it was not you who made it, ignore this mail.\n"
     return Mail(to, f"Welcome to {app_name}", text)
 

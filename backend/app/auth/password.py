@@ -60,7 +60,7 @@ def _verify(text: str, hashed: str, rounds: int) -> bool:
         _work_in_vain(text, rounds)
         return False
     matches = bool(_context.verify(text, hashed))
-    # What an older, cheaper hash has saved: 2**n + (2**n + ... + 2**(rounds - 1)) is 2**rounds.
+    # The work that an older, cheaper hash saves: 2**n + (2**n + ... + 2**(rounds - 1)) is 2**rounds.
     for saved in range(_context.handler(scheme).from_string(hashed).rounds, rounds):
         _work_in_vain(text, saved)
     return matches

@@ -1,4 +1,4 @@
-"""Which new passwords are rejected. Length decides, not composition (NIST SP 800-63B-4, section 3.1.1.2)."""
+"""Rules for new passwords. Length decides, not composition (NIST SP 800-63B-4, section 3.1.1.2)."""
 
 import unicodedata
 
@@ -14,9 +14,9 @@ UNUSABLE = {"Cc", "Cs"}
 
 
 def check_new_password(password: str, email: str, settings: Settings) -> None:
-    """Raise ``ValidationFailed`` for a password that is too short or that anybody would try first.
+    """Raise ``ValidationFailed`` for a password that is too short or too common.
 
-    It is judged as it will be compared, in NFC. ``email`` is the canonical address of the account.
+    It is checked as it will be compared, in NFC. ``email`` is the canonical address of the account.
     """
     if len(password) > PASSWORD_MAX_LENGTH:
         raise _rejected(f"Password should have at most {PASSWORD_MAX_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""Who sends a request, told by the token alone: for counting, never for letting in."""
+"""The account of a request, read from its token alone: for counting, never for authentication."""
 
 from starlette.types import Scope
 

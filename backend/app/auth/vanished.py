@@ -26,7 +26,7 @@ def remember_caller(connection: HTTPConnection, user_id: UUID, db: AsyncSession)
 
 
 async def handle_vanished(request: Request, exc: Exception) -> Response:
-    """For a row that is not there: 401 where it is the current user's, as on their next request, else what ``exc`` means."""
+    """Handle a missing row: 401 where it is the current user's, as on their next request, else the response to ``exc``."""
     if CALLER in request.scope and not await is_there(*request.scope[CALLER]):
         logger.warning("authn_account_gone")
         exc = invalid_token()

@@ -71,5 +71,5 @@ def rate_limit_scope(settings: Settings) -> RateLimitScope:
     return RateLimitScope(
         prefix=f"{v1_router.prefix}/",
         exempt=PROBES,
-        identify=partial(verified_user, settings) if by_user else lambda scope: None,
+        user_key=partial(verified_user, settings) if by_user else lambda scope: None,
     )

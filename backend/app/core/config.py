@@ -36,7 +36,7 @@ class ConfigurationError(SystemExit):
 
 
 def defaults_in(app_env: object) -> dict[str, object]:
-    """What has another default where APP_ENV is another one."""
+    """Settings whose default depends on APP_ENV."""
     if app_env not in NOT_PRODUCTION:
         return {
             "docs_enabled": False,
@@ -92,7 +92,7 @@ class Settings(
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: Any) -> Any:
-        """Nothing and blanks mean the default, which may depend on APP_ENV; quotes around a value mean nothing.
+        """An empty or blank value is the default, which may depend on APP_ENV; quotes around a value are removed.
 
         In a key both are kept: another service may have it with them.
         """

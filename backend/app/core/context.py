@@ -1,4 +1,4 @@
-"""What the current request is called, for everything that logs or responds on its behalf."""
+"""The id of the current request, for log records and error responses."""
 
 from contextvars import ContextVar
 

@@ -1,4 +1,4 @@
-"""What a database error means to the client: away or busy is 503, a rule between rows 409, the rest 500.
+"""The response to a database error: away or busy is 503, a rule between rows 409, the rest 500.
 
 The drivers disagree about the class of one and the same failure, the SQLSTATE does not, so PostgreSQL
 is judged by it (PostgreSQL manual, appendix A).

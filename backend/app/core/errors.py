@@ -114,7 +114,7 @@ class ServiceUnavailable(AppError):
 
 
 class Overloaded(ServiceUnavailable):
-    """Rejected at once, so that what was accepted is finished. Whoever raises it has counted it; it is not logged."""
+    """Rejected at once, so that accepted requests are finished. The code that raises it counts it; it is not logged."""
 
     message = "The server is busy"
 

@@ -46,7 +46,7 @@ WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as th
 
 @singledispatch
 def as_app_error(exc: Exception) -> AppError:
-    """What ``exc`` means to the client. Anything unknown is a 500 that tells nothing."""
+    """The error that a client gets for ``exc``. An unknown one is a 500 without details."""
     return InternalError()
 
 

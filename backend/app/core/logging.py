@@ -12,7 +12,7 @@ from typing import Final, TextIO
 from app.core.config import Settings
 from app.core.context import LOGGED, request_id_var
 from app.core.log.exceptions import rendered, without_values
-from app.core.log.json_lines import encode, moment, reason_of, text
+from app.core.log.json_lines import encode, reason_of, text, timestamp
 from app.core.log.writer import QueuedHandler
 
 NO_DESCRIPTOR = -1
@@ -29,14 +29,14 @@ OWN: Final = frozenset(
 
 
 class LogFormatter(logging.Formatter):
-    """Collects what a record says: the fixed fields, then whatever came with ``extra=``.
+    """Collects the fields of a record: the fixed ones, then those of ``extra=``.
 
     What ``extra`` names like a fixed field is kept as ``extra_<name>``.
     """
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         fields: dict[str, object] = {
-            "time": moment(record.created),
+            "time": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
         }
@@ -65,7 +65,7 @@ class JsonFormatter(LogFormatter):
 
 
 class TextFormatter(LogFormatter):
-    """For eyes: time, level, logger, message, then name=value. Input is escaped as in JSON."""
+    """For people: time, level, logger, message, then name=value. Input is escaped as in JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self.fields(record)
@@ -92,7 +92,7 @@ def printable(part: str) -> str:
 def has_a_client(record: logging.LogRecord) -> bool:
     """Whether a record is about more than a response whose client has gone.
 
-    uvloop raises for what asyncio drops in silence: a write to a closed connection. uvicorn stops in time, except
+    uvloop raises where asyncio silently drops: a write to a closed connection. uvicorn stops in time, except
     for requests that wait behind another one of the same connection; each would be an error with its traceback.
     """
     error = record.exc_info[1] if record.exc_info else None

@@ -39,7 +39,7 @@ WORKER_CLOSE_SECONDS = 5  # for jobs in flight, where the process that ends is o
 
 @dataclass(frozen=True)
 class Resources:
-    """What an application shares between its requests, besides the database."""
+    """Objects that the requests of an application share, besides the database."""
 
     settings: Settings
     drain: Drain

@@ -1,4 +1,4 @@
-"""What a drafted migration says: the same on every database, about the tables of this application alone."""
+"""Drafted migrations: the same on every database, about the tables of this application alone."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -23,7 +23,7 @@ ENUM_LENGTH = 32  # room for longer words later, without a migration
 
 
 def values_of(kind: type[enum.Enum]) -> Sequence[str]:
-    """What the rows hold: the values that the API shows, not the names of the members."""
+    """The stored values: those that the API shows, not the names of the members."""
     return [str(member.value) for member in kind]
 
 

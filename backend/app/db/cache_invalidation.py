@@ -1,4 +1,4 @@
-"""What is cached of a row is invalidated when a change to the row has really been committed, and not before."""
+"""Cache entries of a row are invalidated once a change to the row is committed, and not before."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection

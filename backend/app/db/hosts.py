@@ -28,7 +28,7 @@ async def connect_to_first(
     *others, last = url_of_each_host(dsn)
     share = timeout / (len(others) + 1)
     for url in others:
-        # What asyncpg itself goes on from: no way there, not started yet, or not the kind of server that was asked for.
+        # The errors after which asyncpg itself tries the next host: unreachable, starting, or of the wrong role.
         with suppress(
             OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched
         ):

@@ -7,7 +7,7 @@ import socket
 
 import asyncpg
 
-# What a firewall between forgets after minutes is kept alive, and a dead one is noticed within 90 s, on both sides.
+# Keeps idle connections alive in firewalls that drop them after minutes; both sides notice a dead one within 90 s.
 KEEPALIVE = {"idle": 60, "interval": 10, "count": 3}
 CLIENT_KEEPALIVE = {"TCP_KEEPIDLE": "idle", "TCP_KEEPINTVL": "interval", "TCP_KEEPCNT": "count"}
 

@@ -9,7 +9,7 @@ LOST_STATES = {
     "25P04",  # transaction timeout: likewise
     "26000",  # a prepared statement that the server does not know: a pooler has changed it
 }
-# What a dead transport makes the driver raise besides its own errors; RuntimeError is uvloop's.
+# Exceptions of the driver on a dead transport, besides its own errors; RuntimeError is uvloop's.
 EXPECTED = (OSError, TimeoutError, RuntimeError)
 
 

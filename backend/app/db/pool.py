@@ -1,4 +1,4 @@
-"""A pool that serves in the order of asking, and knows how long a request has waited for its connection."""
+"""A pool that serves in order of arrival and measures how long each request has waited."""
 
 import asyncio
 import logging
@@ -117,7 +117,7 @@ class FairPool(AsyncAdaptedQueuePool):
 
 
 class PostgresPool(FairPool):
-    """Whatever goes wrong on the way to a connection means that the database is away.
+    """Every failure to connect means that the database is away.
 
     Raises ``OperationalError``, or SQLAlchemy's ``TimeoutError`` where no connection became free in time.
     """
@@ -141,5 +141,5 @@ def waited_seconds() -> float:
 
 
 def prioritize() -> None:
-    """From here on, this request is served before newcomers and never rejected for the length of the queue."""
+    """From here on, this request is served before newcomers and never rejected because of the queue."""
     _has_begun.set(True)

@@ -1,4 +1,4 @@
-"""The engine for PostgreSQL: limits on every connection, and an end to each one on which anything went wrong."""
+"""The engine for PostgreSQL: limits on every connection, and no reuse of one on which anything failed."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from app.db.lost import EXPECTED, is_lost
 from app.db.pool import PostgresPool, waited_seconds
 
 IDLE_IN_TRANSACTION_SECONDS = 10
-# What is left to connect in, for a request that has waited for a connection.
+# The time left to connect, for a request that has waited for a connection.
 AFTER_WAITING_SECONDS = 0.5
 COMMAND_GRACE_SECONDS = 0.25  # the server's own statement timeout gets to speak first
 # How SQLAlchemy prepares its statements behind a pooler: without a name, each for one execution.
@@ -67,12 +67,12 @@ def postgres_engine(settings: Settings) -> AsyncEngine:
 
 
 def connect_arguments(settings: Settings) -> dict[str, Any]:
-    """What every PostgreSQL connection of the application starts with, limits included.
+    """The startup options of every PostgreSQL connection of the application, time limits included.
 
     A pooler rejects the limits as parameters of the start, and prepares nothing for the next transaction: behind
     one the limits belong to the role, see backend/docs/OPERATIONS.md.
     """
-    assert settings.database_url is not None  # noqa: S101  the caller has looked
+    assert settings.database_url is not None  # noqa: S101  checked by build_engine
     milliseconds = {
         "statement_timeout": settings.database_statement_timeout_seconds,
         "lock_timeout": settings.database_lock_timeout_seconds,
@@ -100,14 +100,14 @@ def _reject_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
 
 
 def _give_up(context: ExceptionContext) -> None:
-    """A connection on which anything went wrong never goes back into the pool.
+    """A connection on which anything failed never goes back into the pool.
 
     The server's rejection of a statement is not that. Where the server timed out or was away, every other connection
     that was made before is replaced too when it is next taken; where one request was cancelled, only its own.
     """
     exc = context.original_exception
     of_driver = isinstance(exc, context.dialect.loaded_dbapi.Error)
-    # What is raised before there is an execution, by a value of the wrong type for example, never reached the driver.
+    # An error before the execution, for example by a value of the wrong type, never reached the driver.
     reached = context.execution_context is not None or context.statement is None
     if context.connection is None or not (of_driver or reached):
         return

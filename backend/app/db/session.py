@@ -51,7 +51,7 @@ def attach_database(app: FastAPI, settings: Settings, invalidate: Invalidate) ->
 
 
 async def get_session_factory(connection: HTTPConnection) -> SessionFactory:
-    """For what outlives the request or has a transaction of its own: a background task, a stream, a WebSocket."""
+    """For work that outlives the request or has its own transaction: a background task, a stream, a WebSocket."""
     factory: SessionFactory = connection.app.state.session_factory
     return factory
 
@@ -86,7 +86,7 @@ async def transaction(factory: SessionFactory) -> AsyncIterator[AsyncSession]:
 
 
 async def end(session: AsyncSession) -> None:
-    """Release the connection, and let nobody take another one with this session."""
+    """Release the connection; this session cannot take another one."""
     try:
         # A session that asked nothing holds nothing: most requests are spared the way through a greenlet.
         if session.in_transaction():
@@ -102,7 +102,7 @@ class SessionEnded(RuntimeError):
 
 
 class Ended:
-    """In the place of a session that has ended. Raises ``SessionEnded`` whatever is asked of it."""
+    """Replaces a session that has ended. Every use raises ``SessionEnded``."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise SessionEnded(

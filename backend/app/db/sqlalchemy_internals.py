@@ -23,6 +23,6 @@ def invalidate_all(pool: Pool, held: PoolProxiedConnection, exc: Exception) -> N
 
 
 def replace_sync_session(session: AsyncSession, replacement: Any) -> None:
-    """Whatever ``session`` is asked from now on goes to ``replacement``."""
+    """Every later call of ``session`` goes to ``replacement``."""
     session.sync_session = replacement
     session._proxied = replacement  # noqa: SLF001  there is no other way to it

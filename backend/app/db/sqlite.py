@@ -11,7 +11,7 @@ from app.db.pool import FairPool
 
 def sqlite_engine(settings: Settings) -> AsyncEngine:
     """An engine that has not opened its file yet."""
-    assert settings.database_url is not None  # noqa: S101  the caller has looked
+    assert settings.database_url is not None  # noqa: S101  checked by build_engine
     path = settings.database_url.get_secret_value().removeprefix("sqlite")
     engine = create_async_engine(
         f"sqlite+aiosqlite{path}",

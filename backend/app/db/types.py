@@ -18,9 +18,9 @@ SIGNS = {operator.add: 1, operator.sub: -1}
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC, also on SQLite, which forgets time zones.
+    """An aware datetime in UTC, also on SQLite, which stores no time zone.
 
-    Raises ``ValueError`` for a naive value: nobody can know which moment it means.
+    Raises ``ValueError`` for a naive value, because its time zone is unknown.
     """
 
     impl = DateTime(timezone=True)

@@ -1,4 +1,4 @@
-"""What a job is made of: a kind with its typed payload, the handler that does it, the schedules that make it."""
+"""The parts of a job: a kind with its typed payload, its handler, its schedules."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class JobKind(Generic[PayloadT]):
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a handler works with.
+    """The dependencies of a handler.
 
     ``db`` is a session whose transaction ends with the job: effect and completion commit together. A handler may commit
     it midway, and must before slow input or output. ``job_id`` is the idempotency key for effects elsewhere.

@@ -1,4 +1,4 @@
-"""Does the jobs of the table: in the process of the API, or as one of its own (``python -m app.cli worker``).
+"""Runs the jobs of the table: in the process of the API, or as one of its own (``python -m app.cli worker``).
 
 Any number of workers share the table. A claim is a lease: what a worker that vanished had is due again when it ends.
 """
@@ -276,7 +276,7 @@ class Worker:
 
 
 class NullWorker:
-    """Does no jobs: they are done elsewhere, or there is no database."""
+    """Runs no jobs: they run elsewhere, or there is no database."""
 
     def start(self) -> None:
         """Do nothing."""
@@ -286,12 +286,12 @@ class NullWorker:
 
 
 def fields(job: Job) -> dict[str, object]:
-    """What every record about a job says; never its payload."""
+    """The fields of every log record about a job; never its payload."""
     return {"job_name": job.name, "job_id": job.id, "attempt": job.attempts}
 
 
 def reason(error: Exception) -> str:
-    """What an operator is shown: the class, and the message only where it is written for others to read."""
+    """The error as operators see it: the class, and the message only of errors that are written to be read."""
     name = type(error).__name__
     text = f"{name}: {error}" if isinstance(error, PermanentFailure | AppError) else name
     return text[:ERROR_MAX_LENGTH]

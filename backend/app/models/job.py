@@ -1,4 +1,4 @@
-"""Work to do later, and when each schedule last made some."""
+"""Jobs, and the last tick of each schedule."""
 
 from datetime import datetime
 from typing import Any

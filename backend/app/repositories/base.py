@@ -15,7 +15,7 @@ MAX_LIST = 100
 
 
 class BaseRepository(Generic[ModelT]):
-    """What is the same for every model. A subclass names its ``model`` and adds its questions.
+    """The queries that every model has. A subclass names its ``model`` and adds its own.
 
     A model without questions of its own needs no subclass: ``BaseRepository(db, Note, Note.owner_id == caller.id)``.
     ``only`` narrows every question: a row for which it does not hold is not there.

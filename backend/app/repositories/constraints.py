@@ -1,4 +1,4 @@
-"""Which rule an ``IntegrityError`` is about. The drivers say it in their own ways."""
+"""Which constraint an ``IntegrityError`` is about, in each driver's form."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 
 def violates_unique(error: IntegrityError, *columns: InstrumentedAttribute[Any]) -> bool:
-    """Whether ``error`` is the unique rule over just these ``columns``, and not some other broken rule.
+    """Whether ``error`` is the unique rule over just these ``columns``, and not another constraint.
 
     PostgreSQL names the rule, an index or a constraint; SQLite its columns.
     """

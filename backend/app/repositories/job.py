@@ -1,4 +1,4 @@
-"""Every statement on jobs and schedules. ``now`` is always the caller's clock, so that tests can move it."""
+"""Every statement on jobs and schedules. ``now`` is a parameter, so that tests can set the clock."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ class JobRepository:
         return list(await self.session.scalars(self.due_query(names, now, limit)))
 
     def due_query(self, names: Collection[str], now: datetime, limit: int) -> Select[bool]:
-        """What every poll asks."""
+        """The query of every poll."""
         return select(is_lost).where(*self._due(names, now)).order_by(Job.run_at).limit(limit)
 
     async def claim(
@@ -85,13 +85,13 @@ class JobRepository:
         return await self._changed(delete(Job).where(*self._claim_of(job)))
 
     async def retry(self, job: Job, run_at: datetime, error: str) -> bool:
-        """Give a claimed job back, due at ``run_at``."""
+        """Release a claimed job, due at ``run_at``."""
         return await self._changed(
             update(Job).where(*self._claim_of(job)).values(run_at=run_at, error=error)
         )
 
     async def bury(self, job: Job, now: datetime, error: str) -> bool:
-        """Give a claimed job up."""
+        """Mark a claimed job dead."""
         return await self._changed(
             update(Job).where(*self._claim_of(job)).values(failed_at=now, error=error)
         )
@@ -113,13 +113,13 @@ class JobRepository:
         return (await self.session.scalars(query.where(Job.name == name) if name else query)).all()
 
     async def revive(self, now: datetime, *which: ColumnElement[bool]) -> int:
-        """Make dead jobs due, with no attempts, and say how many; one that waits already under their key does for them."""
+        """Make dead jobs due, with no attempts, and return how many; a waiting job with their key replaces them."""
         revived = 0
         for job_id in (await self.session.scalars(select(Job.id).where(~is_waiting, *which))).all():
-            anew = {"run_at": now, "attempts": 0, "error": None, "failed_at": None}
+            reset = {"run_at": now, "attempts": 0, "error": None, "failed_at": None}
             try:
                 async with self.session.begin_nested():
-                    await self.session.execute(update(Job).where(Job.id == job_id).values(anew))
+                    await self.session.execute(update(Job).where(Job.id == job_id).values(reset))
             except IntegrityError:
                 await self.session.execute(delete(Job).where(Job.id == job_id))
             else:

@@ -1,4 +1,4 @@
-"""What the application asks about accounts. E-mail addresses arrive in their canonical form."""
+"""Queries on accounts. E-mail addresses arrive in their canonical form."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What DATABASE_URL says arrives at the server as it was meant."""
+"""DATABASE_URL reaches the server with one reading."""
 
 import asyncio
 from urllib.parse import quote

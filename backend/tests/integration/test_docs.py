@@ -181,7 +181,7 @@ class TestAuthorize:
             form = {"username": ada.email, "password": PASSWORD}
             token = (await client.post(f"{root}/auth/login", data=form)).json()["access_token"]
             schema = (await client.get(f"{root}/openapi.json")).json()
-            # What "Try it out" calls: the first server, then the path.
+            # "Try it out" calls the first server, then the path.
             server = schema.get("servers", [{"url": ""}])[0]["url"]
             response = await client.get(f"{server}/api/v1/users/me", headers=bearer(token))
 

@@ -71,7 +71,7 @@ def app(engine: AsyncEngine) -> FastAPI:
 
 @pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
-    """What the application logs during the test at WARNING and above, as an operator reads it."""
+    """Log records of the test at WARNING and above, as an operator reads them."""
     lines: list[dict[str, Any]] = []
 
     class Collect(logging.Handler):

@@ -18,7 +18,7 @@ pytestmark = [
 
 CHILDREN = 3
 RECORDS = 200
-# What gunicorn does with --preload: the application is made, then forked, and each child has a loop of its own.
+# As gunicorn does with --preload: the application is made, then forked, and each child has a loop of its own.
 SERVE = """
 import asyncio, logging, os, sys
 from app.main import app

@@ -274,7 +274,7 @@ class TestErrors:
 
 
 def always(method: str, path: str, limit: int) -> list[Call]:
-    """What every operation can be made to return."""
+    """The statuses that every operation can be made to return."""
     return [
         Call(400, method, f"{path}?%ff"),
         Call(413, method, path, options={"content": b"x" * (limit + 1)}),
@@ -284,7 +284,7 @@ def always(method: str, path: str, limit: int) -> list[Call]:
 
 
 def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
-    """What the operation can be made to return besides, by what is sent to it."""
+    """Further statuses that the operation can be made to return by its input."""
     method, path = row.route
     malformed = PLACEHOLDER.sub("zzz", path)
     calls = [Call(422, method, malformed, as_user=True)] if malformed != path else []

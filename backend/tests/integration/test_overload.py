@@ -1,4 +1,4 @@
-"""More requests at once than a process takes: the rest is rejected in the envelope, and probes are answered."""
+"""Overload: requests beyond the limit are rejected in the envelope, and probes are served."""
 
 import asyncio
 import logging

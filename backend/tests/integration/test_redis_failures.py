@@ -1,4 +1,4 @@
-"""Whatever Redis does, the API answers as if the rate limit were off: 200, at once, with one line in the log."""
+"""With any failure of Redis the API responds as if the rate limit were off: 200, at once, with one line in the log."""
 
 import asyncio
 import logging
@@ -105,7 +105,7 @@ class TestEveryFault:
 
 
 class TestScriptsAreRejected:
-    """PING is answered and everything else is not: nobody is limited, and everybody is told."""
+    """PING works and every other command fails: no request is limited, and log, telemetry and readiness report it."""
 
     @pytest.mark.parametrize("name", ["OOM", "NOPERM", "CROSSSLOT"])
     async def test_request_is_served_and_the_failure_reported(

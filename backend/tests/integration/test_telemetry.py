@@ -1,4 +1,4 @@
-"""What the assembled application tells when it is asked to, and that it is silent otherwise."""
+"""Telemetry of the assembled application, off by default."""
 
 import logging
 from typing import Any

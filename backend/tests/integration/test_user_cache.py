@@ -1,4 +1,4 @@
-"""The caller from the cache: off unless asked for, gone with every write, and never what login looks at."""
+"""The current user from the cache: off by default, invalidated by every write, and never read by login."""
 
 import asyncio
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""A caller who was deleted between authentication and a change gets one response, whatever the change was."""
+"""A current user who is deleted between authentication and a change gets one response, whatever the change was."""
 
 import logging
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Login, and who is logged in."""
+"""Login and the current user."""
 
 from typing import Annotated
 
@@ -42,5 +42,5 @@ async def login(
 
 @router.get("/me", responses=errors(401, 503))
 async def read_me(caller: CurrentUser) -> UserPublic:
-    """The account that is logged in."""
+    """The current user."""
     return UserPublic.model_validate(caller)

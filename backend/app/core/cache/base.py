@@ -11,7 +11,7 @@ class Cache(Protocol):
     """Keys are made by one function for each kind of thing, so that reader and writer agree."""
 
     async def get(self, key: str) -> bytes | None:
-        """What was stored, or ``None``: never stored, expired, deleted, or not to be trusted."""
+        """The stored value, or ``None``: never stored, expired, deleted, or not to be trusted."""
 
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
         """Store what was just read from the source, unless ``key`` was deleted meanwhile.
@@ -24,7 +24,7 @@ class Cache(Protocol):
 
 
 class NullCache:
-    """Remembers nothing."""
+    """Stores nothing."""
 
     async def get(self, key: str) -> bytes | None:
         return None

@@ -1,4 +1,4 @@
-"""One request with its response, or one WebSocket connection: what the log line and the telemetry are told."""
+"""One request with its response, or one WebSocket connection: the facts for the log line and for telemetry."""
 
 from dataclasses import dataclass
 

@@ -22,7 +22,7 @@ __all__ = ["Dependant", "ModelField", "field_annotation_is_sequence", "get_flat_
 
 
 def effective_context(scope: Scope) -> Any:
-    """What FastAPI notes of the route that took the request, as it is where it is included. ``None`` without one."""
+    """FastAPI's context of the route that matched the request, as it is included. ``None`` without one."""
     return scope.get("fastapi", {}).get("effective_route_context")
 
 

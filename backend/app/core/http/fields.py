@@ -1,4 +1,4 @@
-"""Types for what comes in from outside: bounded, canonical, safe for a database and a log."""
+"""Types for input: bounded, canonical, safe for a database and a log."""
 
 import re
 from collections.abc import Callable
@@ -107,7 +107,7 @@ UtcDatetime = Annotated[
     BeforeValidator(matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{5,18}([Zz]|[+-][0-9:]{5})")),
     AfterValidator(in_utc),
 ]
-"""A date and time with its offset, for a ``UtcDateTime``: without one nobody can know which moment it means (RFC 3339)."""
+"""A date and time with its offset, for a ``UtcDateTime``: without one the time is ambiguous (RFC 3339)."""
 
 DateOnly = Annotated[date, BeforeValidator(matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))]
 """A date without a time, for a ``Date`` (RFC 3339, ``full-date``)."""

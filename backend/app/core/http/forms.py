@@ -83,7 +83,7 @@ class StrictMultiPartParser(MultiPartParser):
     async def _until_the_end(
         self, stream: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
-        """What is raised in here closes the files, also one whose part has not ended."""
+        """An exception inside closes the files, also one whose part has not ended."""
         async for chunk in stream:
             yield chunk
         if not self.ended:

@@ -1,4 +1,4 @@
-"""What the router sees of a request, and what it calls it: /users/{user_id}, never /users/0192..."""
+"""The path that the router sees, and its template: /users/{user_id}, never /users/0192..."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ UNMATCHED = "__unmatched__"
 
 
 def route_template(scope: Scope) -> str:
-    """The path as it was declared; ``UNMATCHED`` where no route took the request.
+    """The path as it was declared; ``UNMATCHED`` where no route matched.
 
     Guessing from ``path`` and ``path_params`` would let /a/5/b/15 invent names of its own.
     Unknown paths and the files of a mounted folder share one name, so that a scanner cannot add any.

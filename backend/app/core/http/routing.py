@@ -100,7 +100,7 @@ def _without_events(route: Any, original: APIRoute) -> Handler:
 
 
 def check_query(request: Request, once: frozenset[str]) -> None:
-    """Raise 422 where one of these is sent twice: whoever looked before may have read the other one."""
+    """Raise 422 where one of these is sent twice, because a proxy may have read the other one."""
     times = Counter(name for name, _ in request.query_params.multi_items() if name in once)
     if twice := [name for name, number in times.items() if number > 1]:
         problem = {"msg": "This may be sent only once", "type": "sent_twice"}

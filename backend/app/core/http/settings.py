@@ -1,4 +1,4 @@
-"""The settings of HTTP: what is accepted, from whom, and how much at once."""
+"""The settings of HTTP: hosts, origins, limits of bodies and of concurrent requests."""
 
 from pydantic import BaseModel, Field
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 
 class ParsedRequest(Request):
-    """A request whose subclass parses the body itself, once for everybody who asks."""
+    """A request whose subclass parses the body itself, once for every reader."""
 
     @abstractmethod
     async def parse_json(self) -> Any:

@@ -1,4 +1,4 @@
-"""One reading of JSON (RFC 8259): what another parser could read differently is rejected."""
+"""Strict JSON (RFC 8259): input that two parsers could read differently is rejected."""
 
 import json
 import math

@@ -34,7 +34,7 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Declared:
-    """What the signature of a route and of all its dependencies asks for."""
+    """The parameters of a route and of all its dependencies."""
 
     once: frozenset[str]  # the query parameters that have one value
     media_type: str | None  # of the body; None where nothing reads it

@@ -1,6 +1,6 @@
-"""An exception as the log tells it: its class, where it was raised, and no value that was rejected.
+"""An exception as it is logged: its class, where it was raised, and no value that was rejected.
 
-What a validator, a driver or a library says of a value quotes that value: a body, a row, a password hash. What an
+The message of a validator, a driver or a library can quote a value: a body, a row, a password hash. What an
 exception of the application itself says is logged as it is.
 """
 
@@ -79,7 +79,7 @@ def message_of(exc: BaseException, said: str, *, is_of_value: bool = False) -> s
 
 
 def problems(exc: ValidationException | ValidationError) -> str:
-    """Where each value stood that was rejected, and the kind of rule that it broke: at most ``MAX_PROBLEMS`` of them."""
+    """Location and rule of each rejected value, at most ``MAX_PROBLEMS`` of them."""
     errors: list[Mapping[str, object]]
     if isinstance(exc, ValidationError):
         title = f" for {exc.title}"

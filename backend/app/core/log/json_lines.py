@@ -1,4 +1,4 @@
-"""Whatever a record carries becomes one line of strict JSON (RFC 8259); nothing in it can lose the message."""
+"""A record becomes one line of strict JSON (RFC 8259), whatever its arguments and fields are."""
 
 import json
 import logging
@@ -64,8 +64,8 @@ def text(value: object) -> str:
     return f"<{type(value).__name__} without a text>"
 
 
-def moment(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds; where ``seconds`` name no moment, themselves."""
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with milliseconds; ``seconds`` themselves where they are out of range."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
     except (ValueError, OverflowError, OSError, TypeError):
@@ -76,7 +76,7 @@ def unformattable(record: logging.LogRecord, error: Exception) -> str:
     """The line of a record that its formatter failed on: the message as it was before its arguments."""
     return encode(
         {
-            "time": moment(record.created),
+            "time": timestamp(record.created),
             "level": record.levelname,
             "logger": record.name,
             **reason_of(record, error),

@@ -1,4 +1,4 @@
-"""Lines go to a file descriptor through one thread of each process, and nobody waits for it."""
+"""Lines go to a file descriptor through one thread of each process; no logging call waits for it."""
 
 import logging
 import os
@@ -87,7 +87,7 @@ class QueuedHandler(logging.Handler):
         lines, closing, done = self._lines, self._closing, self._done
         ended = False
         while not ended and (line := lines.get()) is not None:
-            # Who puts a line while nobody waits for it does not wake this thread, which would ask for the GIL.
+            # A line that nobody waits for does not wake this thread, which would ask for the GIL.
             if lines.qsize() < BATCH:
                 closing.wait(GATHER_SECONDS)
             batch = [line]
@@ -141,11 +141,11 @@ class QueuedHandler(logging.Handler):
 
 
 def call_in_children(method: Callable[[], None]) -> None:
-    """Call ``method`` in each process that is forked off. ``os`` keeps what it is given for ever, so it is held weakly."""
-    held = weakref.WeakMethod(method)
+    """Call ``method`` in each process that is forked off. ``os`` keeps a callback for ever, so the reference is weak."""
+    reference = weakref.WeakMethod(method)
 
     def call() -> None:
-        if (still_there := held()) is not None:
+        if (still_there := reference()) is not None:
             still_there()
 
     if hasattr(os, "register_at_fork"):
@@ -153,7 +153,7 @@ def call_in_children(method: Callable[[], None]) -> None:
 
 
 def call_at_end_of_multiprocessing_child(method: Callable[[], None]) -> None:
-    """Its children end without ``atexit``, but not without their finalizers. Nothing is imported for who has none."""
+    """Its children end without ``atexit``, but not without their finalizers. multiprocessing is not imported for it."""
     process = sys.modules.get("multiprocessing.process")
     util = sys.modules.get("multiprocessing.util")
     if process and util and process.parent_process():

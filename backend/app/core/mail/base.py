@@ -1,4 +1,4 @@
-"""A mail, and the port that takes it. Only a job sends mail: what a request sends is lost when its process ends."""
+"""A mail, and the port that takes it. Only a job sends mail, because a mail of a request is lost when its process ends."""
 
 import re
 from dataclasses import dataclass

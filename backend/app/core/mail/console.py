@@ -1,4 +1,4 @@
-"""Mail for the eyes of a developer."""
+"""Mail for development."""
 
 import sys
 from typing import TextIO

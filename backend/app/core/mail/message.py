@@ -19,7 +19,7 @@ def message_of(mail: Mail, sender: str, mail_id: str) -> EmailMessage:
     message["Subject"] = mail.subject
     message["Date"] = localtime()
     message["Message-ID"] = f"<{mail_id}@{address.domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no machine answers it
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic reply
     message.set_content(mail.text)
     if mail.html is not None:
         message.add_alternative(mail.html, subtype="html")

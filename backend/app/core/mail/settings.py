@@ -44,7 +44,7 @@ class MailSettings(BaseModel):
         return self
 
     def mail_problems(self) -> list[str]:
-        """What production rejects."""
+        """Problems that stop the start in production."""
         plain = self.smtp_url is not None and self.smtp_url.get_secret_value().startswith(
             "smtp+plain"
         )

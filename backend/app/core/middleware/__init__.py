@@ -40,7 +40,7 @@ CORS_HEADERS = (
 def middleware_stack(
     settings: Settings, resources: Resources, limited: RateLimitScope
 ) -> list[Middleware]:
-    """The same layers in every environment. What is off has none, and costs nothing."""
+    """The same layers in every environment. A module that is off has no layer and no cost."""
     return [
         Middleware(RequestIdMiddleware),
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
@@ -64,7 +64,7 @@ def middleware_stack(
 def concurrency(
     settings: Settings, resources: Resources, exempt: frozenset[str]
 ) -> list[Middleware]:
-    """No layer at all without a limit. What it returns itself may be read by the same origins as anything else."""
+    """No layer without a limit. Its own responses may be read by the same origins as all others."""
     if not settings.max_concurrent_requests:
         return []
     reject: ASGIApp = reject_overloaded
@@ -82,7 +82,7 @@ def concurrency(
 
 
 def cors(settings: Settings) -> list[Middleware]:
-    """No layer at all without origins: a preflight is then an ordinary 405."""
+    """No layer without origins: a preflight is then an ordinary 405."""
     if not settings.cors_allowed_origins:
         return []
     return [

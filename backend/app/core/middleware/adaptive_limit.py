@@ -30,7 +30,7 @@ class AdaptiveLimit:
         before, self._rate = self._rate, self.served / seconds
         self.served = 0
         if self._load.is_busy:
-            # The better of two intervals, because a process may also be kept from its processor for a moment.
+            # The better of two intervals, because the system may also pause the process.
             in_time = int(max(before, self._rate) * TARGET_SECONDS)
             self.value = min(self.most, max(LEAST, in_time))
         else:

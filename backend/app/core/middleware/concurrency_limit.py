@@ -1,4 +1,4 @@
-"""A process takes so many requests at once; the next one is rejected at once, so that these are finished.
+"""A process takes a bounded number of requests; the next one is rejected at once, so that these are finished.
 
 Without it an overload makes every request late: most are given up by their clients, after all the work was done.
 """

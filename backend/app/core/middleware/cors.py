@@ -9,7 +9,7 @@ from app.core.exception_handlers import error_response
 
 
 class EnvelopeCORSMiddleware(CORSMiddleware):
-    """Starlette's, except that what it rejects is said in the envelope and not in plain text."""
+    """Starlette's, with rejections in the envelope instead of plain text."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)

@@ -1,4 +1,4 @@
-"""Whatever escapes from below becomes the envelope here, inside the request id and the log line.
+"""Every exception that escapes from below becomes the envelope here, inside the request id and the log line.
 
 Starlette would call a handler for ``Exception`` outside all middleware: without id, header or context.
 """

@@ -1,4 +1,4 @@
-"""Every response carries X-Request-ID, and whatever happens in between knows it."""
+"""Every response carries X-Request-ID, and its context has the same id."""
 
 import logging
 import re

@@ -102,7 +102,7 @@ class RequestLoggingMiddleware:
             raise
         finally:
             if exchange.status == HTTPStatus.SWITCHING_PROTOCOLS and exchange.close_code is None:
-                # What a server sends for an endpoint that returns.
+                # The server sends this for an endpoint that returns.
                 exchange.close_code = NORMAL_CLOSURE
             self._end(exchange)
 

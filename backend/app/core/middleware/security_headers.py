@@ -1,4 +1,4 @@
-"""Headers that make a browser distrust what it is given, on every response, errors included."""
+"""Headers that restrict what a browser does with a response; on every response, errors included."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

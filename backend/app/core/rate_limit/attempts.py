@@ -82,7 +82,7 @@ class RedisAttemptLimiter:
         except RedisPoolExhausted as exc:
             raise ServiceUnavailable("The server is busy") from exc
 
-    # What cannot be released expires with the window.
+    # A count that cannot be released expires with the window.
     @fail_open
     async def _release(self, names: list[str], reserved: Admission) -> None:
         await self._window.release(names, reserved)

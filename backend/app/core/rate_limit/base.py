@@ -21,7 +21,7 @@ class Decision:
 
 
 Key = Callable[[], str]
-"""Made only by who needs it: telling one client from another may take a signature check."""
+"""Called only by a limiter that is on, because it may check a signature."""
 
 
 class RateLimiter(Protocol):

@@ -1,4 +1,4 @@
-"""One name for each client that is not known otherwise: where it comes from."""
+"""The key of a client without a verified account: its address."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
 

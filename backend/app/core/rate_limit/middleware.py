@@ -12,8 +12,8 @@ from app.core.http.route_template import route_path
 from app.core.rate_limit.base import Decision, RateLimiter
 from app.core.rate_limit.client import client_key
 
-Identify = Callable[[Scope], str | None]
-"""Who sends a request, as far as it is proven: a verified account, or ``None``."""
+UserKey = Callable[[Scope], str | None]
+"""The verified account of a request, or ``None``."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RateLimitScope:
 
     prefix: str
     exempt: frozenset[str]
-    identify: Identify
+    user_key: UserKey
 
     def covers(self, path: str) -> bool:
         return path.startswith(self.prefix) and path not in self.exempt
@@ -43,7 +43,7 @@ class RateLimitMiddleware:
         if scope["type"] != "http" or not self.limited.covers(route_path(scope)):
             await self.app(scope, receive, send)
             return
-        decision = await self.limiter.hit(lambda: self.limited.identify(scope) or client_key(scope))
+        decision = await self.limiter.hit(lambda: self.limited.user_key(scope) or client_key(scope))
         if decision is None:
             await self.app(scope, receive, send)
             return

@@ -15,9 +15,9 @@ PREFIX = "rate_limit:v1"
 BUCKETS = 20
 
 # Counts one more under every key, or under none where one of them has reached its limit.
-# What was admitted is counted in buckets of a twentieth of the window. A bucket expires when its last request
+# Admitted requests are counted in buckets of a twentieth of the window. A bucket expires when its last request
 # is a whole window old, so no interval of that length ever holds more than the limit, and a key never holds more
-# than 22 small fields. What is rejected is not counted: who waits as long as told will pass.
+# than 22 small fields. Rejected requests are not counted, so a client that waits ``Retry-After`` is admitted.
 # The clock is Redis's own, so the processes need not agree on one.
 ADMIT = """
 local window, buckets = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -82,7 +82,7 @@ class Admission:
 
 
 class SlidingWindow:
-    """Counts over one length of time. Raises ``RedisUnavailable``: who uses it says what happens then."""
+    """Counts over one length of time. Raises ``RedisUnavailable``, which each user handles."""
 
     def __init__(self, gateway: RedisGateway, window_seconds: int) -> None:
         self._gateway = gateway
@@ -91,7 +91,7 @@ class SlidingWindow:
         self._release = gateway.client.register_script(RELEASE)
 
     def name(self, limit: int, key: str, together: str = "") -> str:
-        """Where ``key`` is counted. Other numbers are another count: a lowered limit starts with none.
+        """The name of the count of ``key``. Other limits have other counts: a lowered limit starts at zero.
 
         Hashed: bounded in length whatever the client sends, and no address in clear in Redis. Names that are counted
         by one call have the same ``together``, a hash tag: a Redis Cluster then keeps them in one slot.
@@ -127,7 +127,7 @@ class SlidingWindow:
 
 
 def read(response: object) -> Admission:
-    """What the script says. Raises ``InvalidResponse`` where the reply is another one."""
+    """The decision of the script. Raises ``InvalidResponse`` where the reply is another one."""
     match response:
         case [0 | 1 as allowed, int(remaining), int(wait), bytes(number)]:
             return Admission(bool(allowed), remaining, wait, number)
@@ -151,5 +151,5 @@ class RedisRateLimiter:
 
 
 def seconds(milliseconds: int) -> int:
-    """Whole seconds, rounded up: who waits that long has waited long enough."""
+    """Whole seconds, rounded up, so that waiting that long is enough."""
     return -(-milliseconds // 1000)

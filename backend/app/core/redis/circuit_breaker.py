@@ -1,4 +1,4 @@
-"""Stops asking a dependency that does not respond, and finds out now and then whether it is back."""
+"""Stops calling a dependency that does not respond, and tries now and then whether it is back."""
 
 import logging
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class CircuitBreaker:
         self._next_trial = 0.0
 
     def allows(self) -> bool:
-        """Whether to ask. While open, the one ``True`` of an interval is the trial call."""
+        """Whether to call. While open, the one ``True`` of an interval is the trial call."""
         if self.state is State.CLOSED:
             return True
         if self.clock() < self._next_trial:

@@ -1,4 +1,4 @@
-"""Failed calls of Redis are told: each is counted, and a log record a second at most says how many there were."""
+"""Failed calls of Redis: each is counted, and their number is logged at most once a second."""
 
 import logging
 from collections.abc import Callable

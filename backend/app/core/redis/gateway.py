@@ -1,4 +1,4 @@
-"""The one way to Redis. It is never trusted to respond, in time or sensibly."""
+"""The only access to Redis, which is never trusted to reply in time or at all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,16 +27,16 @@ STEP_SECONDS = 0.005
 BACKSTOP_SECONDS = 1.0  # the client's own limits; the deadline comes first
 POOL_SIZE = 32
 
-# What a broken, hanging, full or confused server is known to make the client raise. Anything else is told with its traceback.
+# Exceptions of the client known from broken, hanging, full and misconfigured servers. Others are logged with a traceback.
 EXPECTED = (RedisError, OSError, EOFError, TimeoutError)
 
 
 class RedisUnavailable(Exception):
-    """Redis gave no usable reply, or is not asked for the moment. Serve as if it were not there."""
+    """Redis gave no usable reply, or the breaker is open. Serve as if it were not there."""
 
 
 class RedisPoolExhausted(RedisUnavailable):
-    """It was not asked, because our own requests leave no connection free. A burst of requests can cause this at will."""
+    """Not sent, because our own requests leave no connection free. A burst of requests can cause this at will."""
 
 
 class RedisGateway:
@@ -111,7 +111,7 @@ class RedisGateway:
         return result
 
     def _replied(self, began: State, command: object) -> None:
-        """Redis is there, if this was asked in the present state of the breaker; an error reply says so as well."""
+        """Redis is there, if the command was sent in the present state of the breaker; an error reply shows it too."""
         is_trial = began is State.OPEN
         if self.breaker.state is began and (is_trial or command is not ping):
             self.breaker.succeeded()
@@ -140,7 +140,7 @@ def operation_of(command: object) -> str:
 
 
 def came_through_client(exc: Exception) -> bool:
-    """Whether redis-py was running when this was raised. If not, the code that called it is to blame."""
+    """Whether redis-py raised this. If not, the calling code is at fault."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
     return any(module.partition(".")[0] == "redis" for module in modules)
 

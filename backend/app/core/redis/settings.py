@@ -1,4 +1,4 @@
-"""The settings of Redis. What needs it says so in its own section."""
+"""The settings of Redis. Sections that need it check that it is set."""
 
 from pydantic import BaseModel, Field
 

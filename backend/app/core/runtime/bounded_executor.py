@@ -1,4 +1,4 @@
-"""Slow CPU work beside the event loop: few threads, a bounded queue, a clear no when it is full."""
+"""Slow CPU work beside the event loop: few threads, a bounded queue, and an error when it is full."""
 
 import asyncio
 import logging
@@ -52,13 +52,13 @@ class BoundedExecutor:
             self._pending -= 1
 
     def reject_if_full(self) -> None:
-        """Raise ``Overloaded`` where ``run`` would: for who has to pay for something else first."""
+        """Raise ``Overloaded`` where ``run`` would: call it before other costly work."""
         if self._pending >= self._limit:
             self._telemetry.increment("executor_rejections", executor=self._name)
             self._rejected.count(executor=self._name)
             raise Overloaded
 
     def close(self) -> None:
-        """Drop what waits and let what runs end. An application that starts again gets new threads on first use."""
+        """Drop waiting calls and let running ones end. An application that starts again gets new threads on first use."""
         closed, self._threads = self._threads, self._new_threads()
         closed.shutdown(wait=False, cancel_futures=True)

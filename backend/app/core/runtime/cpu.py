@@ -1,4 +1,4 @@
-"""How many processors this process may use: what the machine has is only the upper bound of it."""
+"""How many processors this process may use: at most those of the machine."""
 
 import os
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Whether the processor is what this process is short of."""
+"""Whether the CPU is the bottleneck of this process."""
 
 import asyncio
 import math
@@ -23,7 +23,7 @@ class LoopLoad:
         self._begin(0.0)
 
     def observe(self) -> bool:
-        """Call it for what comes while there is much. Whether nobody has looked for a while, so nothing is known."""
+        """Call it for each arrival under load. Returns whether the last look is too old to say anything."""
         now = monotonic()
         is_new = now - self._began_at > 2 * INTERVAL_SECONDS
         if is_new:
@@ -41,7 +41,7 @@ class LoopLoad:
         self._least_lag = math.inf
 
     def _measured(self, asked_at: float) -> None:
-        """What was called soon has been called now: the loop was busy in between."""
+        """The scheduled call runs now: the loop was busy in between."""
         self._is_measuring = False
         now = monotonic()
         self._least_lag = min(self._least_lag, now - asked_at)

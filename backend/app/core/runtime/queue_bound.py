@@ -1,4 +1,4 @@
-"""Who should wait in a queue, and who is better told at once that it is too long."""
+"""How long a queue may be before a newcomer is better rejected at once."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -33,7 +33,7 @@ class QueueBound:
         return ahead * self._waited > seconds * self._place
 
     def left(self, ahead: int, waited: float) -> None:
-        """One who came behind ``ahead`` others has left the queue after so many seconds."""
+        """A waiter that came behind ``ahead`` others has left the queue after so many seconds."""
         self._left_at = self.clock()
         self._waited += WEIGHT * (waited - self._waited)
         self._place += WEIGHT * (ahead + 1 - self._place)

@@ -1,4 +1,4 @@
-"""Readiness without a storm: however many ask, each check runs at most once a second."""
+"""Readiness: each check runs at most once a second, however many probes there are."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ FRESH_SECONDS = 1.0
 
 
 class SharedChecks:
-    """The last result, for everybody who asks within a second of it."""
+    """The last result, shared by every probe within a second of it."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -74,7 +74,7 @@ async def check_database(db: AsyncSession) -> State:
 
 
 async def check_redis(redis: RedisGateway) -> State:
-    """Whether a PING succeeds within the deadline, and what else was asked lately did not fail."""
+    """Whether a PING succeeds within the deadline and no other recent call failed."""
     try:
         await redis.ping()
     except RedisUnavailable:

@@ -1,4 +1,4 @@
-"""The settings of the process: how many there are, and how one leaves."""
+"""The settings of the process: workers and shutdown."""
 
 from pydantic import BaseModel, Field
 

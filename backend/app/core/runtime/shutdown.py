@@ -1,4 +1,4 @@
-"""Leaving without losing a request: first tell the balancer, then stop accepting, then close."""
+"""Shutdown without a lost request: first tell the balancer, then stop accepting, then close."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Drain:
-    """Whether this process is about to leave. Readiness reports it; nothing else changes yet."""
+    """Whether this process is draining. Readiness reports it; nothing else changes yet."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

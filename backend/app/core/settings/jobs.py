@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class JobSettings(BaseModel):
-    """Who does jobs, how many at a time, and what becomes of the dead."""
+    """Where jobs run, how many at a time, and how long dead ones are kept."""
 
     worker_in_process: bool = Field(
         True, description="Do jobs in the processes of the API. Unset: everywhere but in test."

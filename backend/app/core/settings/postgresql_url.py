@@ -122,7 +122,7 @@ def _hosts(url: ServiceUrl, given: dict[str, str]) -> list[str]:
 
 
 def _translated(given: dict[str, str], all_options: dict[str, str]) -> dict[str, str]:
-    """What asyncpg is told. Raises ``ValueError`` for an option or a value that it could not keep."""
+    """The options that asyncpg gets. Raises ``ValueError`` for one that it could not apply."""
     options: dict[str, str] = {}
     for name, value in given.items():
         known, meant = (

@@ -1,4 +1,4 @@
-"""What is wrong with the settings, in words: names of variables, never their values."""
+"""Problems of the settings in sentences: names of variables, never their values."""
 
 from collections.abc import Collection
 from difflib import get_close_matches

@@ -42,7 +42,7 @@ class ProductionRules(
         return self.app_env not in NOT_PRODUCTION
 
     def warnings(self) -> list[str]:
-        """What is allowed but unwise in production, one sentence each. Empty elsewhere."""
+        """Warnings about settings that are allowed but unwise in production. Empty elsewhere."""
         if not self.is_production:
             return []
         unwise = {

@@ -36,7 +36,7 @@ class ServiceUrl:
 
 
 def parse(rest: str) -> ServiceUrl:
-    """What follows ``scheme://``. Raises ``ValueError`` for what has two readings, without any part of it."""
+    """The parts after ``scheme://``. Raises ``ValueError`` for an ambiguous URL, without quoting it."""
     found = FORM.fullmatch(rest)
     if found is None or CONTROL.search(rest):
         raise ValueError(UNREADABLE)

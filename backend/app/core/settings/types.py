@@ -82,7 +82,7 @@ def _header(name: str) -> str:
 
 
 def _proxies(names: tuple[str, ...]) -> tuple[str, ...]:
-    """What uvicorn can match: it takes anything else for a name that no address ever has."""
+    """Rejects what uvicorn could never match: it takes anything else for a name that no address has."""
     for name in names:
         try:
             ip_network(name)

@@ -57,7 +57,7 @@ def _database_url(value: SecretStr) -> SecretStr:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    """Reject what the client would read otherwise, drop in silence, or find wrong at its first connection."""
+    """Reject what the client would read differently, silently drop, or find wrong at its first connection."""
     scheme, rest = _scheme(value, REDIS)
     url = service_url.parse(rest)
     for host in url.hosts:

@@ -1,4 +1,4 @@
-"""What the application tells about itself, and its two implementations: nothing, or a log line.
+"""Metrics of the application, and two implementations: none, or a log line.
 
 The extension point for real observability: another class with these methods, chosen in core/resources.py.
 """

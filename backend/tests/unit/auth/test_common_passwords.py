@@ -1,4 +1,4 @@
-"""What anybody would try first is recognised; what merely looks simple to a rule of composition is not."""
+"""Common passwords are recognised; passwords that merely break a composition rule are not."""
 
 import random
 import string

@@ -1,4 +1,4 @@
-"""Whom a request is counted for: told by the token alone, and only by one that is valid."""
+"""The account that a request is counted for: read from a valid token alone."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What a database error means: told by real exceptions of both drivers, as SQLAlchemy hands them on."""
+"""Responses to database errors: real exceptions of both drivers, as SQLAlchemy raises them."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -95,7 +95,7 @@ def postgres(state: str) -> asyncpg.PostgresError:
 def from_asyncpg(
     error: Exception, *, statement: str | None = "SELECT 1", disconnected: bool = False
 ) -> SQLAlchemyError:
-    """What SQLAlchemy makes of ``error``: the translation of its dialect, then its own wrapper."""
+    """``error`` as SQLAlchemy raises it: translated by its dialect, then wrapped."""
     dbapi = AsyncAdapt_asyncpg_dbapi(asyncpg)  # type: ignore[no-untyped-call]  # as SQLAlchemy ships it
     with pytest.raises(dbapi.Error) as translated:
         AsyncAdapt_asyncpg_connection._handle_exception_no_connection(dbapi, error)

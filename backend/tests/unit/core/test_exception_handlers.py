@@ -204,7 +204,7 @@ class TestEnvelope:
 
 
 class TestLog:
-    """What ``respond`` tells in the log."""
+    """Log records of ``respond``."""
 
     @pytest.fixture(autouse=True)
     def everything(self, caplog: pytest.LogCaptureFixture) -> None:

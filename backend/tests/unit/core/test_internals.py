@@ -1,4 +1,4 @@
-"""What the application relies on without a promise of the library. A failure names the library and what it changed."""
+"""Undocumented parts of libraries that the application relies on. A failure names the library and the part."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""What a plain annotation of a model means: the same on every database."""
+"""Plain annotations of a model have the same column type on every database."""
 
 import enum
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ class Kind(enum.Enum):
 
 
 class OwnBase(DeclarativeBase):
-    """Whose tables the fixtures of the suite do not know."""
+    """Separate metadata, whose tables the fixtures of the suite do not create."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = Base.type_annotation_map

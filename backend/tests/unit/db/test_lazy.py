@@ -14,7 +14,7 @@ from app.models.mixins import IdMixin
 
 
 class OwnBase(DeclarativeBase):
-    """Whose tables the fixtures of the suite do not know."""
+    """Separate metadata, whose tables the fixtures of the suite do not create."""
 
 
 class Shelf(IdMixin, OwnBase):

@@ -1,4 +1,4 @@
-"""Who waits for a connection gets one in the order in which they asked."""
+"""Connections are given in order of arrival."""
 
 import asyncio
 from collections.abc import AsyncIterator

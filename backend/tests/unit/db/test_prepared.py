@@ -1,4 +1,4 @@
-"""A prepared select answers like the session, and gives its connection back whatever happens."""
+"""A prepared select reads what the session would, and always releases its connection."""
 
 import asyncio
 from collections.abc import AsyncIterator

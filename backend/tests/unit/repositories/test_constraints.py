@@ -1,4 +1,4 @@
-"""Which rule is broken: the same answer on every database."""
+"""The violated constraint is identified on every database."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Repositories: answers from a real database, flushed and not committed."""
+"""Repositories on a real database: flushed and not committed."""
 
 import asyncio
 from uuid import UUID

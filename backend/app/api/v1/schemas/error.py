@@ -23,7 +23,7 @@ class ErrorEnvelope(BaseModel):
     error: ErrorBody
 
 
-# What every request can meet: bad headers, a body that nobody asked for, a failure of ours.
+# Every request can get these: bad headers, an undeclared body, an internal error.
 ALWAYS = (400, 413, 414, 431, 500)
 WITH_BODY = (415, 422)
 

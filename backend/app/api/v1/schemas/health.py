@@ -1,4 +1,4 @@
-"""What the probes return."""
+"""Responses of the probes."""
 
 from typing import Literal
 

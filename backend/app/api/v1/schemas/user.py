@@ -1,4 +1,4 @@
-"""What comes in and goes out about accounts. A schema lists what may leave; the model does not."""
+"""Requests and responses about accounts. Only fields of a schema leave the application."""
 
 from datetime import datetime
 from typing import Annotated

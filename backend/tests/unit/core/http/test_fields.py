@@ -1,4 +1,4 @@
-"""What comes in: a moment is one moment, whatever the clock beside it, and a day is one day."""
+"""Types for input: datetimes in UTC, dates, numbers and safe text."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -91,7 +91,7 @@ class Named(BaseModel):
 
 
 class TestComposed:
-    """What a type promises holds whatever is added to it."""
+    """Constraints of a type hold with any further annotation."""
 
     @pytest.mark.parametrize(
         "kind",

@@ -1,4 +1,4 @@
-"""One flat list of routes answers as the tree did."""
+"""The flat list of routes serves what the tree did."""
 
 from collections.abc import Callable
 from pathlib import Path

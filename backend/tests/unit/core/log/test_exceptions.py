@@ -25,7 +25,7 @@ def log_of(exc: BaseException) -> str:
 
 
 class Database(Exception):
-    """What a driver raises."""
+    """An exception of a driver."""
 
     def __init__(self, text: str, sqlstate: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""What comes with a record, whatever it is: the line is one strict JSON object, and its own fields are the record's."""
+"""Any record is one line of strict JSON, and extra fields cannot replace those of the record."""
 
 import json
 import math

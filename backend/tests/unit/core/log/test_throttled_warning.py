@@ -1,4 +1,4 @@
-"""What happens a thousand times a second is counted each time and logged once a second."""
+"""Frequent events are each counted and logged once a second."""
 
 import logging
 

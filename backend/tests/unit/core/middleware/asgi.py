@@ -42,14 +42,14 @@ def body(*parts: bytes) -> list[Message]:
 
 
 async def ok(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that answers 200 with two headers of its own."""
+    """An application that returns 200 with two headers of its own."""
     headers = [(b"content-type", b"text/plain"), (b"x-own", b"yes")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
-    """An application that reads the whole body and answers with its length."""
+    """An application that reads the whole body and returns its length."""
     length, more = 0, True
     while more:
         message = await receive()
@@ -60,7 +60,7 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def other(scope: Scope, receive: Receive, send: Send) -> None:
-    """What is no HTTP: it answers with the very objects that it was given."""
+    """A scope other than HTTP: returns the objects that it was given."""
     await send({"type": "seen", "scope": scope, "receive": receive, "send": send})
 
 

@@ -7,7 +7,7 @@ from app.core.middleware.security_headers import DEFAULTS, SecurityHeadersMiddle
 from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, other, run
 
 
-class Answering:
+class Responding:
     """Sends this start message."""
 
     def __init__(self, start: Message) -> None:
@@ -29,9 +29,9 @@ class TestSecurityHeaders:
 
     @pytest.mark.parametrize("name", [b"cache-control", b"Cache-Control", b"CACHE-CONTROL"])
     async def test_headers_set_by_the_endpoint_are_kept(self, name: bytes) -> None:
-        answering = Answering({"headers": [(name, b"public")]})
+        responding = Responding({"headers": [(name, b"public")]})
 
-        sent = await run(SecurityHeadersMiddleware(answering), http_scope())
+        sent = await run(SecurityHeadersMiddleware(responding), http_scope())
 
         found = [value for key, value in sent[0]["headers"] if key.lower() == b"cache-control"]
         assert found == [b"public"]
@@ -47,7 +47,7 @@ class TestSecurityHeaders:
         ],
     )
     async def test_headers_are_not_duplicated(self, name: bytes) -> None:
-        app = SecurityHeadersMiddleware(Answering({"headers": [(name, b"own")]}), hsts_seconds=60)
+        app = SecurityHeadersMiddleware(Responding({"headers": [(name, b"own")]}), hsts_seconds=60)
 
         sent = await run(app, http_scope())
 
@@ -58,14 +58,14 @@ class TestSecurityHeaders:
         own = (b"cache-control", b"public")
 
         sent = await run(
-            SecurityHeadersMiddleware(Answering({"headers": kind([own])})), http_scope()
+            SecurityHeadersMiddleware(Responding({"headers": kind([own])})), http_scope()
         )
 
         assert sent[0]["headers"][0] == own
         assert headers_of(sent[0]) == {**dict(DEFAULTS), own[0]: own[1]}
 
     async def test_headers_are_added_to_a_response_without_headers(self) -> None:
-        sent = await run(SecurityHeadersMiddleware(Answering({})), http_scope())
+        sent = await run(SecurityHeadersMiddleware(Responding({})), http_scope())
 
         assert headers_of(sent[0]) == dict(DEFAULTS)
 

@@ -19,7 +19,7 @@ from app.core.resources import build_resources
 from tests.fixtures.env import make_settings
 from tests.unit.core.middleware.asgi import body, http_scope, read_all, run
 
-LIMITED = RateLimitScope(prefix="/api/v1/", exempt=frozenset(), identify=lambda scope: None)
+LIMITED = RateLimitScope(prefix="/api/v1/", exempt=frozenset(), user_key=lambda scope: None)
 
 
 def stack(settings: Settings) -> list[Middleware]:

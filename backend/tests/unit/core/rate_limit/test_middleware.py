@@ -1,4 +1,4 @@
-"""Who is counted, on which paths, and that the response says where the client stands."""
+"""Keys and paths that are counted, and the headers of the response."""
 
 import pytest
 from starlette.types import Receive, Scope, Send
@@ -10,7 +10,7 @@ from app.core.rate_limit.middleware import RateLimitMiddleware, RateLimitScope
 from tests.unit.core.middleware.asgi import headers_of, http_scope, ok, other, run
 
 SCOPE = RateLimitScope(
-    "/api/v1/", frozenset({"/api/v1/health/live"}), identify=lambda scope: scope.get("user")
+    "/api/v1/", frozenset({"/api/v1/health/live"}), user_key=lambda scope: scope.get("user")
 )
 ADMITTED = Decision(True, 10, 9, 60, 0)
 REFUSED = Decision(False, 10, 0, 7, 7)

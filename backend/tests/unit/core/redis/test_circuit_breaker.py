@@ -1,4 +1,4 @@
-"""The breaker on a clock of its own: when it opens, who may probe, and what is told about it."""
+"""The breaker on a clock of its own: when it opens, its trial calls, and its log records."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The decorator answers for Redis, and for nothing else."""
+"""The decorator catches failures of Redis, and nothing else."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from app.core.redis.gateway import RedisUnavailable
 class Shop:
     @fail_open
     async def ask(self, response: str | BaseException) -> str:
-        """What is asked."""
+        """Documented."""
         if isinstance(response, BaseException):
             raise response
         return response

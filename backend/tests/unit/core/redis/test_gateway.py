@@ -1,4 +1,4 @@
-"""Whatever Redis does, the gateway answers in time: with a result or with ``RedisUnavailable``."""
+"""With any failure of Redis the gateway returns or raises ``RedisUnavailable`` before its deadline."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Whose wait would be too long is told so when it comes, from what those before it have waited."""
+"""The bound of a queue follows the waits of those before."""
 
 import pytest
 
