@@ -33,4 +33,4 @@ async def test_other_exceptions_are_raised(error: type[BaseException]) -> None:
 
 def test_method_keeps_its_name_and_its_documentation() -> None:
     assert Shop.ask.__name__ == "ask"
-    assert Shop.ask.__doc__ == "What is asked."
+    assert Shop.ask.__doc__ == "Documented."
