@@ -121,6 +121,8 @@ def configure_logging(settings: Settings) -> None:
     root.addHandler(handler)
     root.setLevel(settings.log_level)
     logging.captureWarnings(True)
+    # What no formatter here writes, and every record would look up (the HOWTO of logging, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic"):
         library = logging.getLogger(name)
         library.handlers.clear()
