@@ -7,6 +7,7 @@ both halves of a round alike. Takes about ten minutes; ``--quick`` takes one, an
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from contextlib import AsyncExitStack
@@ -20,6 +21,7 @@ from quality.benchmarks.compare import Scenario, compare
 from quality.benchmarks.jobs import measure_jobs
 from quality.benchmarks.load import Request
 from quality.benchmarks.process import measure_flood, measure_memory, measure_start
+from quality.benchmarks.profiling import measure_profile
 from quality.benchmarks.scale import measure_scale
 from quality.testkit.report import Report
 from quality.testkit.server import Server, serving, variables
@@ -33,6 +35,7 @@ from quality.testkit.services import (
 
 POOL = str(Settings.model_fields["database_pool_size"].default)
 LIMIT_APP = "quality.benchmarks.baseline:app"
+LAYERS = "current user, against no layers"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 NEVER = "1000000"
 
@@ -57,11 +60,12 @@ def scenarios(account: Account) -> list[Scenario]:
     own = Request("GET", f"/api/v1/users/{account.id}", bearer)
     login = Request("POST", "/auth/login", [FORM], form)
     return [
-        Scenario("health", "template", health, health, floor=0.40, goal=0.60),
-        Scenario("current user", "template", me, me, floor=0.40, goal=0.60, tail=4, budget=0.30),
+        Scenario("health", "template", health, health, floor=0.36, goal=0.42),
+        Scenario("current user", "template", me, me, floor=0.45, goal=0.55, tail=4, budget=0.30),
         Scenario("current user, user cache on", "user cache", me, me, floor=0.50, goal=0.75),
-        Scenario("current user, rate limit on", "rate limit", me, me, floor=0.30, goal=0.45),
-        Scenario("own id, cache on", "cache", own, me),
+        Scenario("current user, rate limit on", "rate limit", me, me, floor=0.36, goal=0.45),
+        Scenario("own id, cache on", "cache", own, me, floor=0.40, goal=0.50),
+        Scenario(LAYERS, "template", me, me, baseline="no layers", floor=0.85, goal=0.90),
         Scenario("login, 8 clients", "template", login, login, clients=8, least_seconds=4),
     ]
 
@@ -97,6 +101,14 @@ async def bench(folder: Path, options: argparse.Namespace) -> int:
         servers["limit"] = await stack.enter_async_context(
             serving(folder, limit_variables(url), app=LIMIT_APP)
         )
+        if options.profile:
+            await measure_profile(folder, wanted, servers, options.seconds)
+            return 0
+        if any(scenario.baseline == "no layers" for scenario in wanted):
+            bare = {**environments["template"], "PYTHONPATH": os.pathsep.join(("backend", "."))}
+            servers["no layers"] = await stack.enter_async_context(
+                serving(folder, bare, "--factory", app="quality.benchmarks.without:without_layers")
+            )
         await compare(report, wanted, servers, options)
     if not options.quick and not options.only:
         await measure_rest(report, folder)
@@ -130,6 +142,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="what has this in its name")
     parser.add_argument("--against", default="", help="another commit instead of the baseline")
     parser.add_argument("--ablation", action="store_true", help="what each optimisation gives")
+    parser.add_argument("--profile", action="store_true", help="where the processor time goes")
     parser.add_argument("--markdown", action="store_true", help="print the tables for a document")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

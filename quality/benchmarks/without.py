@@ -61,3 +61,11 @@ def build() -> FastAPI:
     ]
     gc.freeze()
     return app
+
+
+def without_layers() -> FastAPI:
+    """The same routes with no middleware of ours around them."""
+    app = app_factory.create_app()
+    app.user_middleware = []
+    gc.freeze()
+    return app
