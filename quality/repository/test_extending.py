@@ -15,7 +15,6 @@ from quality.repository.docs_check.recipe import apply
 from tests.fixtures.server import server_environment
 
 PAGE = read(PROJECT_ROOT / "backend" / "docs" / "EXTENDING.md")
-RECIPES = ["an endpoint", "a setting", "a middleware", "an error", "a migration", "/api/v2"]
 LEFT_BEHIND = shutil.ignore_patterns(
     *(".git", ".venv*", "var", "__pycache__", ".*_cache", ".env", ".coverage*")
 )
@@ -48,7 +47,7 @@ def perform(block: Block, folder: Path) -> list[str]:
     assert block.is_shell, f"line {block.line}: the block names no file"
     chosen: list[str] = []
     for command in block.code.splitlines():
-        if tests := re.fullmatch(r"make test args=\"-k '([^']+)'\"", command):
+        if tests := re.fullmatch(r"make test args=\"-k '?([^'\"]+)'?\"", command):
             chosen.append(tests[1])
         elif command != "make lint":
             run(command, folder)
@@ -63,8 +62,7 @@ def test_every_recipe_works_as_pasted(tmp_path: Path) -> None:
 
     chosen = [tests for block in PAGE.blocks for tests in perform(block, folder)]
 
-    assert re.findall("^## Add (.+)$", PAGE.text, re.MULTILINE) == RECIPES
-    assert len(chosen) == len(RECIPES)
+    assert len(chosen) >= len(re.findall("^## Add ", PAGE.text, re.MULTILINE)) > 0
     run(f"make test args=\"-q -n 0 -k '{' or '.join(chosen)}'\"", folder)
     run("python -m black --check -q backend && python -m isort --check -q backend", folder)
     run("python -m ruff check -q backend && lint-imports --no-cache", folder)

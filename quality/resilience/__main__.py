@@ -37,6 +37,7 @@ from quality.resilience import (
     slow_database,
 )
 from quality.resilience.run import Run
+from quality.resilience.summary import summary
 from quality.testkit.report import Report
 
 Section = Callable[[Run], Awaitable[None]]
@@ -96,7 +97,7 @@ def main() -> int:
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS)
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="end with the tables for the documents"
+        "--markdown", action="store_true", help="end with the table for the documents"
     )
     options = parser.parse_args()
     gc.set_threshold(*gc.get_threshold()[:2], NO_FULL_COLLECTION)
@@ -105,8 +106,7 @@ def main() -> int:
         for name, report in reports.items():
             measure(Run(Path(folder), report, options.quick), name)
     if options.markdown:
-        for name, report in reports.items():
-            print(f"\n### `{name}`\n\n{report.markdown()}")
+        print(f"\n{summary(reports)}")
     return max(report.exit_code() for report in reports.values())
 
 

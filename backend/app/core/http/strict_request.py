@@ -138,5 +138,5 @@ def _lists_in(annotation: Any) -> Iterator[str]:
 def _names(field: FieldInfo, name: str) -> set[str]:
     """Everything that a client can call it."""
     other = field.validation_alias
-    spelled = {field.alias or name, *getattr(other, "choices", [other])}
-    return {one for one in spelled if isinstance(one, str)}
+    names = {field.alias or name, *getattr(other, "choices", [other])}
+    return {one for one in names if isinstance(one, str)}
