@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
-from app.core.rate_limit.redis import PREFIX
+from app.core.rate_limit.sliding_window import PREFIX
 from quality.adversarial.expect import AttackSucceeded
 from quality.testkit.client import Connection, Response
 from quality.testkit.server import HOST

@@ -9,7 +9,7 @@ import pytest
 from app.core.errors import RateLimited, Unauthorized
 from app.core.rate_limit import attempts
 from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
-from app.core.rate_limit.redis import BUCKETS
+from app.core.rate_limit.sliding_window import BUCKETS
 from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
 

@@ -6,7 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from app.core.rate_limit.base import Decision
-from app.core.rate_limit.redis import BUCKETS, RedisRateLimiter
+from app.core.rate_limit.redis import RedisRateLimiter
+from app.core.rate_limit.sliding_window import BUCKETS
 from app.core.redis.circuit_breaker import CircuitBreaker
 from app.core.redis.gateway import RedisGateway, build_client
 from app.core.telemetry.base import NullTelemetry

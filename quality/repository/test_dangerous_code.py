@@ -55,15 +55,15 @@ STAMPS = {
     "db/types.py": {"datetime.now", "time.time_ns"},  # a column's default, what an id begins with
 }
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
-# All cryptography and all dice, and where they are.
+# All cryptography and randomness, and where they are.
 INVENTORY = {
     "auth/jwt.py": {"jwt"},
     "auth/password.py": {"passlib"},
     "core/middleware/request_id.py": {"random.Random"},  # ids that must be unique and not secret
-    "core/settings/postgresql_url.py": {
+    "core/settings/postgresql_options.py": {
         "ssl.get_default_verify_paths"
     },  # where sslrootcert=system points
-    "core/rate_limit/redis.py": {"hashlib.blake2b"},  # short names of keys, no secrets
+    "core/rate_limit/sliding_window.py": {"hashlib.blake2b"},  # short names of keys, no secrets
     "jobs/worker.py": {"random.Random"},  # when a job is tried again
     "core/telemetry/log.py": {"random.random"},  # which records are sampled
 }

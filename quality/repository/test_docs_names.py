@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.core.config import PROJECT_ROOT
-from app.core.settings.postgresql_url import DROPPED, KEPT
+from app.core.settings.postgresql_options import DROPPED, KEPT
 from quality.repository.docs_check import names, repository
 from quality.repository.docs_check.documents import Document
 

@@ -17,7 +17,8 @@ from app.core.http.flat_routes import flatten
 from app.core.logging import configure_logging
 from app.core.middleware import middleware_stack
 from app.core.rate_limit.middleware import RateLimitScope
-from app.core.resources import attach_resources, build_resources, lifespan
+from app.core.resources import attach_resources, build_resources
+from app.core.runtime.lifespan import lifespan
 from app.core.settings.production import log_production_warnings
 from app.db.session import attach_database
 from app.job_registry import build_worker

@@ -1,11 +1,10 @@
-"""The long-lived objects of one application: built without I/O, closed together, read by one function each.
+"""The long-lived objects of one application: built without I/O, closed by ``lifespan``, read by one function each.
 
 The only place that asks whether an optional module is on: everybody else meets the real one, its null object, or None
 where a layer of middleware is then left out.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pkgutil import resolve_name
@@ -33,8 +32,6 @@ from app.core.runtime.shutdown import Drain
 from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.core.telemetry.log import LogTelemetry
 from app.core.telemetry.requests import count_exchange
-
-WORKER_CLOSE_SECONDS = 5  # for jobs in flight, where the process that ends is one of the API
 
 
 @dataclass(frozen=True)
@@ -134,25 +131,6 @@ def build_mailer(settings: Settings) -> Mailer:
     if settings.mail_mode == "console":
         return ConsoleMailer()
     return MemoryMailer() if settings.mail_mode == "memory" else NullMailer()
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Listen for SIGTERM while serving; afterwards close what was opened, in reverse order.
-
-    An application may start again, on another event loop: everything that is closed here opens on its next use.
-    """
-    app.state.shared_checks = SharedChecks()  # its lock belongs to one event loop
-    async with AsyncExitStack() as stack:
-        stack.callback(app.state.password_executor.close)
-        if app.state.engine is not None:
-            stack.push_async_callback(app.state.engine.dispose)
-        if app.state.redis is not None:
-            stack.push_async_callback(app.state.redis.aclose)
-        app.state.worker.start()
-        stack.push_async_callback(app.state.worker.aclose, WORKER_CLOSE_SECONDS)
-        stack.enter_context(app.state.drain.on_sigterm())
-        yield
 
 
 async def get_app_settings(connection: HTTPConnection) -> Settings:

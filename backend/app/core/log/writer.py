@@ -4,12 +4,10 @@ import logging
 import os
 import queue
 import select
-import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable
 
+from app.core.log.child_processes import at_end_of_multiprocessing_child, call_in_children
 from app.core.log.json_lines import unformattable
 
 QUEUE_SIZE = 10_000
@@ -80,7 +78,7 @@ class QueuedHandler(logging.Handler):
         except RuntimeError:  # the system has no thread to spare: the next record asks again
             self._unstarted.append(work)
         else:
-            call_at_end_of_multiprocessing_child(self.close)
+            at_end_of_multiprocessing_child(self.close)
 
     def _write_all(self) -> None:
         reported = 0
@@ -138,23 +136,3 @@ class QueuedHandler(logging.Handler):
                 raise
             select.select([], [self._fd], [], RETRY_SECONDS)
             return 0
-
-
-def call_in_children(method: Callable[[], None]) -> None:
-    """Call ``method`` in each process that is forked off. ``os`` keeps a callback for ever, so the reference is weak."""
-    reference = weakref.WeakMethod(method)
-
-    def call() -> None:
-        if (still_there := reference()) is not None:
-            still_there()
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=call)
-
-
-def call_at_end_of_multiprocessing_child(method: Callable[[], None]) -> None:
-    """Its children end without ``atexit``, but not without their finalizers. multiprocessing is not imported for it."""
-    process = sys.modules.get("multiprocessing.process")
-    util = sys.modules.get("multiprocessing.util")
-    if process and util and process.parent_process():
-        util.Finalize(None, method, exitpriority=-100)

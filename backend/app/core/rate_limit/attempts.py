@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Protocol
 
 from app.core.errors import RateLimited, ServiceUnavailable, Unauthorized
-from app.core.rate_limit.redis import Admission, SlidingWindow, seconds
+from app.core.rate_limit.sliding_window import Admission, SlidingWindow, seconds
 from app.core.redis.fail_open import fail_open
 from app.core.redis.gateway import RedisGateway, RedisPoolExhausted
 

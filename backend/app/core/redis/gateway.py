@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from math import ceil
 from traceback import walk_tb
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -14,16 +13,15 @@ from redis.exceptions import DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.core.redis.circuit_breaker import CircuitBreaker, State
+from app.core.redis.deadline import deadline
 from app.core.redis.failures import RedisFailures
 from app.core.redis.pool import KEEPALIVE, TrustedPool
 
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 0.1  # for a command, connecting included
-WAIT_SECONDS = (
-    0.15  # for a free connection: longer, so that a Redis that does not respond is noticed first
-)
-STEP_SECONDS = 0.005
+# For a free connection: longer, so that a Redis that does not respond is noticed first.
+WAIT_SECONDS = 0.15
 BACKSTOP_SECONDS = 1.0  # the client's own limits; the deadline comes first
 POOL_SIZE = 32
 
@@ -143,34 +141,6 @@ def came_through_client(exc: Exception) -> bool:
     """Whether redis-py raised this. If not, the calling code is at fault."""
     modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(exc.__traceback__))
     return any(module.partition(".")[0] == "redis" for module in modules)
-
-
-class deadline:  # noqa: N801  reads as the function that asyncio.timeout is
-    """``asyncio.timeout``, less the time in which this process was too busy to look.
-
-    Taken in small steps, of which a stalled event loop spends one, however long it stalls. Otherwise a burst of
-    requests would look like a Redis that does not respond, and would switch off the rate limit that is there for bursts.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._timeout = asyncio.timeout(None)
-        self._left = ceil(seconds / STEP_SECONDS)
-
-    async def __aenter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(STEP_SECONDS, self._step)
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *exc: Any) -> None:
-        self._timer.cancel()
-        await self._timeout.__aexit__(*exc)
-
-    def _step(self) -> None:
-        self._left -= 1
-        if self._left:
-            self._timer = self._loop.call_later(STEP_SECONDS, self._step)
-        else:
-            self._timeout.reschedule(self._loop.time())
 
 
 def build_client(url: str) -> Redis:

@@ -17,7 +17,8 @@ from app.auth.password import hash_password
 from app.core.app_factory import create_app
 from app.core.cache.base import NullCache
 from app.core.cache.dependency import get_user_cache
-from app.core.resources import get_app_settings, lifespan
+from app.core.resources import get_app_settings
+from app.core.runtime.lifespan import lifespan
 from app.db.session import get_db
 from app.models.user import User, caller_key
 from app.repositories.user import UserRepository
