@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The smoke test: `make run`, then every command of the README's "Use it"; each response must contain the text behind its
-# #>. PORT=8001 takes another port.
+# #>, and the server must print the text behind #>> within a second. PORT=8001 takes another port.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -25,6 +25,17 @@ done
 checked=0
 while IFS= read -r line; do
   case $line in
+    '#>> '*)
+      for _ in $(seq 10); do
+        grep --quiet --fixed-strings "${line#\#>> }" "$log" && break
+        sleep 0.1
+      done
+      if ! grep --quiet --fixed-strings "${line#\#>> }" "$log"; then
+        printf 'not printed: %s\n' "${line#\#>> }" >&2
+        exit 1
+      fi
+      checked=$((checked + 1))
+      ;;
     '#> '*)
       if [[ $(cat "$log.response") != *"${line#\#> }"* ]]; then
         printf 'expected: %s\ngot: %s\n' "${line#\#> }" "$(cat "$log.response")" >&2

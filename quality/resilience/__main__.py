@@ -18,6 +18,7 @@ import uvloop
 from quality.resilience import (
     isolation,
     job_broker,
+    job_faults,
     job_hosts,
     jobs,
     leaks,
@@ -63,6 +64,7 @@ SECTIONS: dict[str, Section] = {
     "jobs": jobs.measure,
     "job_hosts": job_hosts.measure,
     "job_broker": job_broker.measure,
+    "job_faults": job_faults.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
 ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}
