@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.errors import Overloaded
 from app.core.middleware.concurrency_limit import (
     ConcurrencyLimitMiddleware,
     reject_overloaded,
@@ -145,7 +145,7 @@ class TestWaitingForTheClient:
         refused, at_work = await asyncio.wait(uploads, timeout=0.05)
 
         assert app.in_flight == len(at_work) == LIMIT
-        assert {type(upload.exception()) for upload in refused} == {HTTPException}
+        assert {type(upload.exception()) for upload in refused} == {Overloaded}
         gate.open.set()
         await asyncio.wait(uploads)
         assert app.in_flight == 0

@@ -375,7 +375,7 @@ class TestLoad:
         for number in range(100):
             await ask(session_factory, email=f"user{number}@example.com")
 
-        await jobs.worker(raising(*[RuntimeError("no")] * 100)).run(until_idle=True)
+        await jobs.worker(raising(*[RuntimeError("no")] * 1_000)).run(until_idle=True)
 
         due = [job.run_at for job in await jobs.pending()]
         assert len(due) == 100

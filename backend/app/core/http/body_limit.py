@@ -1,6 +1,5 @@
 """How many bytes of body a request may have: ``MAX_BODY_BYTES``, unless its route says otherwise."""
 
-from starlette.exceptions import HTTPException
 from starlette.types import Message, Scope
 
 from app.core.errors import PayloadTooLarge
@@ -39,6 +38,5 @@ class BodyLimit:
         """``message``, unless it is the one that exceeds the limit."""
         self.received += len(message.get("body", b""))
         if self.received > self.max_bytes:
-            # FastAPI lets only this class pass through its body parsing.
-            raise HTTPException(PayloadTooLarge.status, headers=PayloadTooLarge.headers)
+            raise PayloadTooLarge
         return message

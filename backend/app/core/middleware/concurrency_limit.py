@@ -6,7 +6,6 @@ Without it an overload makes every request late: most are given up by their clie
 import logging
 from collections.abc import Collection
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import Overloaded
@@ -117,8 +116,7 @@ class CountedRequest:
             self._body_is_awaited = False
             if message["type"] == "http.request" and self._layer.is_full():
                 self._layer.note_rejection()
-                # FastAPI lets only this class pass through its body parsing.
-                raise HTTPException(Overloaded.status, headers=Overloaded.headers)
+                raise Overloaded
             self.count()
         return message
 
