@@ -17,7 +17,9 @@ from app.auth.dependencies import get_current_user, get_self_or_admin, require_r
 from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
-from app.cli_jobs import COMMANDS, failed
+from app.cli_jobs import COMMANDS as JOB_COMMANDS
+from app.cli_jobs import failed
+from app.cli_sessions import COMMANDS as SESSION_COMMANDS
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, NotFound, ValidationFailed
@@ -167,7 +169,7 @@ def calls(dependant: Dependant) -> list[object]:
     return [dependant.call, *(call for sub in dependant.dependencies for call in calls(sub))]
 
 
-for command in COMMANDS:
+for command in (*JOB_COMMANDS, *SESSION_COMMANDS):
     cli.command()(command)
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The account behind a token: from the database, or from the cache where that was asked for."""
+"""The account and the session behind a token: from the database, or from the cache where that was asked for."""
 
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -9,11 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.cache.base import Cache
 from app.db.prepared import PreparedSelect
+from app.models.login_session import LoginSession, session_key
 from app.models.user import User, caller_key
 
 
 class Caller(BaseModel):
-    """An account as it was when the request came in. To change it, load the row: ``UserRepository``."""
+    """An account as it was when the request came in. To change it, load the row: ``UserRepository``.
+
+    ``session_id`` and ``session_created_at`` are those of the session that the token names, while it lives.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,35 +28,92 @@ class Caller(BaseModel):
     is_superuser: bool
     created_at: datetime
     updated_at: datetime
+    sessions_ended_at: datetime | None
+    session_id: UUID | None = None
+    session_created_at: datetime | None = None
 
 
+class CachedSession(BaseModel):
+    """A session as the cache keeps it, apart from its account: each changes without the other."""
+
+    id: UUID
+    user_id: UUID
+    created_at: datetime
+
+
+OF_SESSION = {"session_id", "session_created_at"}
 # Never the password hash.
-_COLUMNS = [getattr(User, name) for name in Caller.model_fields]
+_COLUMNS = [getattr(User, name) for name in Caller.model_fields if name not in OF_SESSION]
 _BY_ID = PreparedSelect(
-    select(*_COLUMNS).where(User.id == bindparam("id", type_=User.id.type)), "id"
+    select(
+        *_COLUMNS,
+        LoginSession.id.label("session_id"),
+        LoginSession.created_at.label("session_created_at"),
+    )
+    .outerjoin(
+        LoginSession,
+        (LoginSession.id == bindparam("session", type_=User.id.type))
+        & (LoginSession.user_id == User.id),
+    )
+    .where(User.id == bindparam("id", type_=User.id.type)),
+    *("session", "id"),
 )
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def load_caller(
-    db: AsyncSession, cache: Cache, user_id: UUID, ttl_seconds: int
+    db: AsyncSession,
+    cache: Cache,
+    user_id: UUID,
+    ttl_seconds: int,
+    session_id: UUID | None = None,
 ) -> Caller | None:
-    """The account, or ``None``."""
-    key = caller_key(user_id)
-    if (stored := await cache.get(key)) is not None:
-        if (known := _restore(stored, user_id)) is not None:
-            return known
-        await cache.delete(key)
-    row = await _BY_ID.one(db, user_id)
+    """The account, or ``None``; with the session, if it lives and is the account's."""
+    if (known := await _from_cache(cache, user_id, session_id)) is not None:
+        return known
+    row = await _BY_ID.one(db, session_id, user_id)
     if row is None:
         return None
     caller = Caller.model_validate(row)
-    await cache.fill(key, lambda: caller.model_dump_json().encode(), ttl_seconds)
+    await cache.fill(
+        caller_key(user_id),
+        lambda: caller.model_dump_json(exclude=OF_SESSION).encode(),
+        ttl_seconds,
+    )
+    if caller.session_id is not None and caller.session_created_at is not None:
+        session = CachedSession(
+            id=caller.session_id, user_id=user_id, created_at=caller.session_created_at
+        )
+        key = session_key(session.id)
+        await cache.fill(key, lambda: session.model_dump_json().encode(), ttl_seconds)
     return caller
 
 
-def _restore(stored: bytes, user_id: UUID) -> Caller | None:
-    try:
-        caller = Caller.model_validate_json(stored)
-    except ValidationError:
+async def _from_cache(cache: Cache, user_id: UUID, session_id: UUID | None) -> Caller | None:
+    """What is cached, if all of it is: an account without the session of its token is no hit."""
+    keys = [caller_key(user_id), *([session_key(session_id)] if session_id else [])]
+    stored = await cache.get_many(keys)
+    caller = await _restored(cache, keys[0], Caller, stored[0], user_id)
+    if caller is None or session_id is None:
+        return caller
+    session = await _restored(cache, keys[1], CachedSession, stored[1], session_id)
+    if session is None or session.user_id != user_id:
         return None
-    return caller if caller.id == user_id else None
+    found = {"session_id": session.id, "session_created_at": session.created_at}
+    return caller.model_copy(update=found)
+
+
+async def _restored(
+    cache: Cache, key: str, model: type[ModelT], stored: bytes | None, row_id: UUID
+) -> ModelT | None:
+    if stored is None:
+        return None
+    try:
+        found = model.model_validate_json(stored)
+    except ValidationError:
+        found = None
+    if found is not None and getattr(found, "id", None) == row_id:
+        return found
+    await cache.delete(key)
+    return None

@@ -8,7 +8,7 @@ from fastapi.security import OAuth2PasswordBearer
 from starlette.requests import HTTPConnection
 
 from app.auth.caller import Caller, load_caller
-from app.auth.jwt import decode_token, invalid_token
+from app.auth.jwt import TokenClaims, decode_token, invalid_token
 from app.auth.vanished import remember_caller
 from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
@@ -55,17 +55,26 @@ async def get_current_user(
 
     With AUTH_USER_CACHE_ENABLED it may come from the cache: see backend/docs/CACHING.md for what that costs.
 
-    Raises ``Unauthorized`` for any token that is not valid now, and for an account that is gone or inactive.
+    Raises ``Unauthorized`` for any token that is not valid now or whose session has ended, and for an account that is
+    gone or inactive.
     """
     claims = decode_token(token, settings=settings)
     ttl_seconds = settings.auth_user_cache_ttl_seconds
-    user = await load_caller(db, cache, claims.user_id, ttl_seconds)
+    user = await load_caller(db, cache, claims.user_id, ttl_seconds, claims.session_id)
     if connection.scope["type"] == "websocket":
         await db.commit()  # or it would hold a connection to the database for as long as the socket is open
-    if user is None or not user.is_active:
+    if user is None or not user.is_active or has_ended(user, claims):
         raise invalid_token()
     remember_caller(connection, user.id, db)
     return user
+
+
+def has_ended(caller: Caller, claims: TokenClaims) -> bool:
+    """Whether the session of the token is over; without one, whether its account has ended all since it was issued."""
+    if claims.sid is not None:
+        return caller.session_id is None
+    ended = caller.sessions_ended_at
+    return ended is not None and claims.iat <= int(ended.timestamp())
 
 
 def offered_token(connection: HTTPConnection) -> str | None:

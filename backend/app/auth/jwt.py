@@ -42,10 +42,16 @@ class TokenClaims(BaseModel):
     iat: UtcDatetime
     jti: Annotated[str, Field(min_length=1, max_length=64)]
     token_use: Literal["access"]
+    sid: Annotated[str, BeforeValidator(canonical_uuid)] | None = None
 
     @property
     def user_id(self) -> UUID:
         return UUID(self.sub)
+
+    @property
+    def session_id(self) -> UUID | None:
+        """The session that the token ends with; a token may have none."""
+        return UUID(self.sid) if self.sid else None
 
 
 class _StrictJwt(jwt.PyJWT):
@@ -67,23 +73,39 @@ class _StrictJwt(jwt.PyJWT):
 _jwt = _StrictJwt()
 
 
-def create_access_token(subject: UUID | str, *, settings: Settings | None = None) -> str:
-    """A signed token for the account ``subject``, valid for ``JWT_ACCESS_TOKEN_EXPIRES_MINUTES``."""
+def create_access_token(
+    subject: UUID | str,
+    *,
+    settings: Settings | None = None,
+    session_id: UUID | None = None,
+    expires_in: int | None = None,
+) -> str:
+    """A signed token for the account ``subject``, which ends with the session, if it is given one.
+
+    Valid for ``expires_in`` seconds, or for ``JWT_ACCESS_TOKEN_EXPIRES_MINUTES``.
+    """
     settings = settings or get_settings()
     now = datetime.now(UTC)
+    if expires_in is None:
+        expires_in = settings.jwt_access_token_expires_minutes * 60
     claims: dict[str, Any] = {
         "sub": str(subject),
         "iat": int(now.timestamp()),
-        "exp": int(now.timestamp()) + settings.jwt_access_token_expires_minutes * 60,
+        "exp": int(now.timestamp()) + expires_in,
         "jti": uuid4().hex,
         "token_use": TOKEN_USE,
     }
+    if session_id is not None:
+        claims["sid"] = str(session_id)
     if settings.jwt_issuer:
         claims["iss"] = settings.jwt_issuer
     if settings.jwt_audience:
         claims["aud"] = settings.jwt_audience
     return _jwt.encode(
-        claims, _key(settings), algorithm=settings.jwt_algorithm, headers={"typ": HEADER_TYPE}
+        claims,
+        signing_keys(settings)[0],
+        algorithm=settings.jwt_algorithm,
+        headers={"typ": HEADER_TYPE},
     )
 
 
@@ -95,7 +117,7 @@ def decode_token(token: str, *, settings: Settings | None = None) -> TokenClaims
     settings = settings or get_settings()
     claims = _verified(
         token,
-        _key(settings),
+        signing_keys(settings),
         settings.jwt_algorithm,
         settings.jwt_issuer,
         settings.jwt_audience,
@@ -105,14 +127,25 @@ def decode_token(token: str, *, settings: Settings | None = None) -> TokenClaims
     return claims
 
 
-# A client sends one token with every request of an hour; what cannot have changed is not computed again. The key is
-# an argument, so another key is another entry. What raises is not kept: only valid tokens take a place.
+# A client sends one token with every request of an hour; what cannot have changed is not computed again. The keys are
+# an argument, so other keys are another entry. What raises is not kept: only valid tokens take a place.
 @lru_cache(maxsize=CACHE_SIZE)
 def _verified(
-    token: str, key: str, algorithm: str, issuer: str | None, audience: str | None
+    token: str, keys: tuple[str, ...], algorithm: str, issuer: str | None, audience: str | None
 ) -> TokenClaims:
     if len(token) > MAX_TOKEN_LENGTH or not COMPACT_FORM.fullmatch(token):
         raise invalid_token()
+    for key in keys[:-1]:
+        try:
+            return _verified_by(key, token, algorithm, issuer, audience)
+        except Unauthorized:
+            continue  # no header chooses the key (RFC 8725, section 3.10): each is tried
+    return _verified_by(keys[-1], token, algorithm, issuer, audience)
+
+
+def _verified_by(
+    key: str, token: str, algorithm: str, issuer: str | None, audience: str | None
+) -> TokenClaims:
     try:
         decoded = _jwt.decode_complete(
             token,
@@ -139,6 +172,8 @@ def invalid_token() -> Unauthorized:
     )
 
 
-def _key(settings: Settings) -> str:
+def signing_keys(settings: Settings) -> tuple[str, ...]:
+    """The key that signs, and then those that are only accepted."""
     assert settings.jwt_secret_key is not None  # noqa: S101  Settings requires one
-    return settings.jwt_secret_key.get_secret_value()
+    keys = (settings.jwt_secret_key, *settings.jwt_accepted_secret_keys)
+    return tuple(key.get_secret_value() for key in keys)

@@ -21,6 +21,7 @@ from app.core.settings.auth import AuthSettings
 from app.core.settings.database import DatabaseSettings
 from app.core.settings.jobs import JobSettings
 from app.core.settings.production import NOT_PRODUCTION, ProductionRules
+from app.core.settings.sessions import SessionSettings
 from app.core.settings.types import unquoted
 from app.core.settings.urls import from_root, without_secrets
 from app.core.telemetry.settings import TelemetrySettings
@@ -28,6 +29,10 @@ from app.core.telemetry.settings import TelemetrySettings
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 LOCAL_DATABASE = "sqlite:///var/local.sqlite3"
 LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  rejected outside local and test
+KEYS = {
+    "jwt_secret_key",
+    "jwt_accepted_secret_keys",
+}  # what stands around them may be a part of them
 DRAIN_SECONDS = 5.0  # in production
 
 
@@ -69,6 +74,7 @@ class Settings(
     JobSettings,
     MailSettings,
     AuthSettings,
+    SessionSettings,
     BaseSettings,
 ):
     """Everything that can be configured, with its default, its bounds and what it means: one class for each section.
@@ -99,7 +105,7 @@ class Settings(
         if not isinstance(values, dict):
             return values
         plain = {
-            name: value if name == "jwt_secret_key" and str(value).strip() else unquoted(value)
+            name: value if name in KEYS and str(value).strip() else unquoted(value)
             for name, value in values.items()
         }
         given = {k: value for k, value in plain.items() if value is not None and value != ""}

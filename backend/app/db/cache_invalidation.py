@@ -1,7 +1,7 @@
 """Cache entries of a row are invalidated once a change to the row is committed, and not before."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol, runtime_checkable
 
 from sqlalchemy import event, orm
@@ -39,7 +39,12 @@ class Session(AsyncSession):
 
 def mark_dirty(session: orm.Session | AsyncSession, row: Cached) -> None:
     """For a change that the session cannot see: one made by a statement."""
-    session.info.setdefault(CHANGED, set()).update(row.cache_keys())
+    mark_keys_dirty(session, row.cache_keys())
+
+
+def mark_keys_dirty(session: orm.Session | AsyncSession, keys: Iterable[str]) -> None:
+    """The same where there are only the keys of the rows."""
+    session.info.setdefault(CHANGED, set()).update(keys)
 
 
 def mark_changes(session: orm.Session, flush_context: object) -> None:

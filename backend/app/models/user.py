@@ -1,11 +1,13 @@
 """An account."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import String, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
+from app.db.types import UtcDateTime
 from app.models.mixins import IdMixin, TimestampMixin
 
 EMAIL_MAX_LENGTH = 254  # RFC 5321, section 4.5.3.1.3, less the angle brackets
@@ -20,6 +22,8 @@ class User(IdMixin, TimestampMixin, Base):
     hashed_password: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     is_superuser: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # Tokens without a session are good if they are younger, and a login only opens one if this is as it was.
+    sessions_ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     def cache_keys(self) -> tuple[str, ...]:
         """The entries that are wrong once this row has changed."""
@@ -33,4 +37,4 @@ def user_key(user_id: UUID) -> str:
 
 def caller_key(user_id: UUID) -> str:
     """The cache entry of an account as authentication reads it."""
-    return f"caller:v1:{user_id}"
+    return f"caller:v2:{user_id}"

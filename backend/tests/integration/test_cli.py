@@ -5,18 +5,24 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from typer.testing import CliRunner, Result
 
+from app.auth import opaque
 from app.auth.password import hash_password, verify_password
 from app.cli import cli as command
 from app.core import config
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings
+from app.db.types import uuid7
+from app.models.login_session import LoginSession
+from app.models.user import User
 from app.repositories.user import UserRepository
-from tests.fixtures.auth import PASSWORD
+from tests.fixtures.auth import PASSWORD, make_session
 from tests.fixtures.env import make_settings
 from tests.fixtures.matrix import MATRIX
 from tests.fixtures.server import server_environment
@@ -232,3 +238,50 @@ def test_broken_configuration_is_one_line_for_every_command() -> None:
     assert done.stderr.splitlines() == [
         "Configuration error: DATABASE_POOL_SIZE: Input should be greater than or equal to 1"
     ]
+
+
+class TestEndSessions:
+    async def account(self, db: AsyncSession, email: str) -> User:
+        user = await UserRepository(db).create(email, "-")
+        db.add(make_session(user, opaque.new(uuid7())))
+        await db.commit()
+        return user
+
+    async def left(self, db: AsyncSession) -> list[UUID]:
+        return list(await db.scalars(select(LoginSession.user_id)))
+
+    async def test_sessions_of_one_account_end(self, database_url: str, db: AsyncSession) -> None:
+        await self.account(db, "ada@example.com")
+        grace = await self.account(db, "grace@example.com")
+
+        done = await cli("end-sessions", "--email", "Ada@example.com", DATABASE_URL=database_url)
+
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.strip() == "Ended the sessions of Ada@example.com"
+        assert await self.left(db) == [grace.id]
+
+    async def test_sessions_of_everybody_end(self, database_url: str, db: AsyncSession) -> None:
+        user = await self.account(db, "ada@example.com")
+
+        done = await cli("end-sessions", "--all", DATABASE_URL=database_url)
+
+        assert done.exit_code == 0, done.stderr
+        assert await self.left(db) == []
+        await db.refresh(user)
+        assert user.sessions_ended_at is not None
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ((), "Say --email ADDRESS or --all."),
+            (("--all", "--email", "ada@example.com"), "Say --email ADDRESS or --all."),
+            (("--email", "nobody@example.com"), "nobody@example.com is not registered"),
+        ],
+        ids=["neither", "both", "unknown"],
+    )
+    async def test_mistake_is_one_sentence(
+        self, database_url: str, arguments: tuple[str, ...], sentence: str
+    ) -> None:
+        done = await cli("end-sessions", *arguments, DATABASE_URL=database_url)
+
+        assert (done.exit_code, done.stderr.strip()) == (1, sentence)

@@ -1,6 +1,6 @@
 """A cache of bytes. Losing an entry is never an error; switched off, it loses every one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 Dump = Callable[[], bytes]
@@ -12,6 +12,9 @@ class Cache(Protocol):
 
     async def get(self, key: str) -> bytes | None:
         """The stored value, or ``None``: never stored, expired, deleted, or not to be trusted."""
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """What ``get`` returns for each of them, in one round trip."""
 
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
         """Store what was just read from the source, unless ``key`` was deleted meanwhile.
@@ -28,6 +31,9 @@ class NullCache:
 
     async def get(self, key: str) -> bytes | None:
         return None
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        return [None] * len(keys)
 
     async def fill(self, key: str, dump: Dump, ttl_seconds: int | None = None) -> None:
         """Do nothing."""

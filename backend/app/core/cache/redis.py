@@ -1,5 +1,7 @@
 """The cache in Redis. What comes out of it is checked, and a late fill cannot undo a deletion."""
 
+from collections.abc import Sequence
+
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -30,21 +32,35 @@ class RedisCache:
     @fail_open
     async def get(self, key: str) -> bytes | None:
         name = self._prefix + key
-        label = name.encode() + b"\n"
 
         async def read(client: Redis) -> bytes:
-            # A bounded read: nobody's 50 MB under this key can fill the pipe. Missing reads as empty.
             try:
-                stored = await client.getrange(name, 0, len(label) + MAX_VALUE_BYTES)
-                return stored if isinstance(stored, bytes) else NOT_OURS
+                return bytes_of(await client.getrange(name, 0, most(name)))
             except ResponseError as error:
-                if str(error).startswith("WRONGTYPE"):
-                    return NOT_OURS
-                raise
+                return bytes_of(error)
+
+        return await self._checked(key, await self._gateway.run(read))
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        if len(keys) == 1:
+            return [await self.get(keys[0])]
+        return await self._get_many(keys) or [None] * len(keys)
+
+    @fail_open
+    async def _get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        async def read(client: Redis) -> Sequence[bytes]:
+            pipe = client.pipeline(transaction=False)
+            for key in keys:
+                pipe.getrange(self._prefix + key, 0, most(self._prefix + key))  # type: ignore[unused-awaitable]  # queued
+            return [bytes_of(reply) for reply in await pipe.execute(raise_on_error=False)]
 
         stored = await self._gateway.run(read)
+        return [await self._checked(key, value) for key, value in zip(keys, stored, strict=True)]
+
+    async def _checked(self, key: str, stored: bytes) -> bytes | None:
         if not stored or stored == TOMBSTONE:
             return None
+        label = f"{self._prefix}{key}\n".encode()
         if not stored.startswith(label) or len(stored) > len(label) + MAX_VALUE_BYTES:
             await self.delete(key)
             return None
@@ -66,3 +82,17 @@ class RedisCache:
     async def delete(self, key: str) -> None:
         name = self._prefix + key
         await self._gateway.run(lambda client: client.set(name, TOMBSTONE, ex=TOMBSTONE_SECONDS))
+
+
+def most(name: str) -> int:
+    """Where a read of this entry ends: nobody's 50 MB under the same key can fill the pipe. Missing reads as empty."""
+    return len(name.encode()) + 1 + MAX_VALUE_BYTES
+
+
+def bytes_of(reply: object) -> bytes:
+    """What GETRANGE has returned; another type of value is nothing that this cache has stored."""
+    if isinstance(reply, bytes):
+        return reply
+    if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+        raise reply
+    return NOT_OURS

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from app.core.settings.types import any_case
+from app.core.settings.types import AcceptedKeys, any_case
 
 # RFC 7518, section 3.2: an HMAC key is at least as long as the hash.
 JWT_SECRET_MIN_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -18,6 +18,11 @@ RANDOM_CHARACTERS_MIN = 8  # 32 bytes of real randomness, in any encoding, have 
 class AuthSettings(BaseModel):
     jwt_secret_key: SecretStr | None = Field(
         None, description="Signing key, 32 bytes or more. Required outside local and test."
+    )
+    jwt_accepted_secret_keys: AcceptedKeys = Field(
+        (),
+        max_length=3,
+        description="Keys that verify and do not sign, comma separated, at most 3: see AUTH_MODEL.",
     )
     jwt_algorithm: Annotated[
         Literal["HS256", "HS384", "HS512"], any_case("HS256", "HS384", "HS512")
@@ -45,15 +50,21 @@ class AuthSettings(BaseModel):
 
     def problems_in_production(self) -> Iterator[str]:
         """Why production must not start with these: one sentence each."""
-        key = self.jwt_secret_key.get_secret_value() if self.jwt_secret_key else ""
-        if not key:
-            yield "JWT_SECRET_KEY is required"
-        elif len(key.encode()) < (least := JWT_SECRET_MIN_BYTES[self.jwt_algorithm]):
-            yield f"JWT_SECRET_KEY must have at least {least} bytes for {self.jwt_algorithm}"
-        elif is_placeholder(key):
-            yield "JWT_SECRET_KEY is a placeholder"
+        yield from key_problems("JWT_SECRET_KEY", self.jwt_secret_key, self.jwt_algorithm)
+        for accepted in self.jwt_accepted_secret_keys:
+            yield from key_problems("JWT_ACCEPTED_SECRET_KEYS", accepted, self.jwt_algorithm)
         if self.password_hash_rounds < PRODUCTION_HASH_ROUNDS_MIN:
             yield f"PASSWORD_HASH_ROUNDS must be at least {PRODUCTION_HASH_ROUNDS_MIN}"
+
+
+def key_problems(name: str, secret: SecretStr | None, algorithm: str) -> Iterator[str]:
+    key = secret.get_secret_value() if secret else ""
+    if not key:
+        yield f"{name} is required"
+    elif len(key.encode()) < (least := JWT_SECRET_MIN_BYTES[algorithm]):
+        yield f"{name} must have at least {least} bytes for {algorithm}"
+    elif is_placeholder(key):
+        yield f"{name} is a placeholder"
 
 
 def is_placeholder(key: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv6Address, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from app.core.settings.service_url import LAST_PORT
@@ -95,6 +95,7 @@ def _proxies(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+AcceptedKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 HostNames = Annotated[Names, AfterValidator(_hosts)]
 HeaderNames = Annotated[Names, AfterValidator(lambda names: tuple(map(_header, names)))]
 Proxies = Annotated[Names, AfterValidator(_proxies)]

@@ -1,0 +1,23 @@
+"""What of identity expires."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.sessions import idle_since
+from app.core.config import Settings
+from app.repositories.audit import AuditRepository
+from app.repositories.login_session import LoginSessionRepository
+
+
+async def sweep_sessions(db: AsyncSession, settings: Settings, now: datetime, limit: int) -> int:
+    """Sessions that are over."""
+    return await LoginSessionRepository(db).delete_expired(now, idle_since(settings, now), limit)
+
+
+async def sweep_security_events(
+    db: AsyncSession, settings: Settings, now: datetime, limit: int
+) -> int:
+    """Entries of the audit log about logins and logouts."""
+    before = now - timedelta(days=settings.security_event_days)
+    return await AuditRepository(db).delete_before("auth.", before, limit)

@@ -1,0 +1,57 @@
+"""Entries of the audit log."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.context import request_id_var
+from app.models.audit import AuditEntry
+
+
+class AuditRepository:
+    """Writes in the transaction of the change, so that there is never one without the other."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.session = session
+
+    async def record(
+        self,
+        action: str,
+        *,
+        actor_id: UUID | None,
+        subject_type: str,
+        subject_id: UUID | None,
+        **details: Any,
+    ) -> None:
+        """``actor_id`` has done ``action`` to a subject, in the request that runs now."""
+        entry = {
+            "actor_id": actor_id,
+            "action": action,
+            "subject_type": subject_type,
+            "subject_id": subject_id,
+            "request_id": request_id_var.get() or None,
+            "details": details,
+        }
+        await self.session.execute(_INSERT, entry)
+
+    async def delete_before(self, prefix: str, before: datetime, limit: int) -> int:
+        """Delete at most ``limit`` entries whose action begins with ``prefix``, and say how many."""
+        outdated = (
+            select(AuditEntry.id)
+            .where(
+                AuditEntry.action >= prefix,
+                AuditEntry.action < prefix + "\x7f",
+                AuditEntry.at < before,
+            )
+            .limit(limit)
+        )
+        done = await self.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(outdated)))
+        count: int = done.rowcount  # type: ignore[attr-defined]  # of a DELETE
+        return count
+
+
+# On the table and made once: an ORM statement that is built each time costs several times as much.
+_INSERT = insert(AuditEntry.__table__)  # type: ignore[arg-type]  # a table, which SQLAlchemy types as its base
