@@ -1,32 +1,32 @@
 """Management commands: ``python -m app.cli --help``."""
 
-import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, TypeVar
 
 import typer
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.dependencies import get_current_user, get_self_or_admin, require_roles
 from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
+from app.cli_database import failed, with_database
 from app.cli_jobs import COMMANDS as JOB_COMMANDS
-from app.cli_jobs import failed
 from app.cli_sessions import COMMANDS as SESSION_COMMANDS
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings, misspelt_names, read_settings
 from app.core.errors import AppError, NotFound, ValidationFailed
 from app.core.http.fastapi_internals import Dependant
 from app.core.settings.problems import describe
-from app.db.session import build_engine, build_session_factory
+from app.db.session import SessionFactory
 from app.repositories.user import UserRepository
+
+T = TypeVar("T")
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -49,21 +49,24 @@ def create_superuser(
     settings = get_settings()
     try:
         address = canonical_email(email)
-        asks = not promote and not password_stdin and asyncio.run(is_registered(settings, address))
+        asks = (
+            not promote
+            and not password_stdin
+            and with_accounts(partial(is_registered, email=address))
+        )
         if asks:
             question = f"{address} is registered. Make it an admin, with the password that it has?"
             typer.confirm(question, abort=True)
         if promote or asks:
-            asyncio.run(promote_account(settings, address))
+            with_accounts(partial(promote_account, email=address))
             typer.echo(f"Made an admin of the existing account {address}; its password stays")
             return
         password = read_password(password_stdin)
         check_new_password(password, address, settings)
-        asyncio.run(insert_superuser(settings, address, password))
+        hashed = hash_password(password, rounds=settings.password_hash_rounds)
+        with_accounts(lambda users: users.create(address, hashed, is_superuser=True))
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
-    except SQLAlchemyError:
-        raise failed("The database cannot be used. Is it running and migrated?") from None
     except (AppError, ValueError) as error:
         raise failed(str(error)) from None
     typer.echo(f"Created the admin account {address}")
@@ -76,36 +79,26 @@ def read_password(from_stdin: bool) -> str:
     return password
 
 
-@asynccontextmanager
-async def accounts(settings: Settings) -> AsyncIterator[UserRepository]:
-    """The accounts in one transaction, committed at its end."""
-    engine = build_engine(settings)
-    try:
-        async with build_session_factory(engine).begin() as session:
-            yield UserRepository(session)
-    finally:
-        if engine is not None:
-            await engine.dispose()
+def with_accounts(use: Callable[[UserRepository], Awaitable[T]]) -> T:
+    """The result of ``use``, which gets the accounts in one transaction that is committed at its end."""
+
+    async def run(sessions: SessionFactory) -> T:
+        async with sessions.begin() as db:
+            return await use(UserRepository(db))
+
+    return with_database(run)
 
 
-async def insert_superuser(settings: Settings, email: str, password: str) -> None:
-    hashed = hash_password(password, rounds=settings.password_hash_rounds)
-    async with accounts(settings) as users:
-        await users.create(email, hashed, is_superuser=True)
+async def is_registered(users: UserRepository, email: str) -> bool:
+    return await users.get_by_email(email) is not None
 
 
-async def is_registered(settings: Settings, email: str) -> bool:
-    async with accounts(settings) as users:
-        return await users.get_by_email(email) is not None
-
-
-async def promote_account(settings: Settings, email: str) -> None:
-    """Raises ``NotFound`` where there is no such account. A cached copy of it lives on until it expires."""
-    async with accounts(settings) as users:
-        user = await users.get_by_email(email)
-        if user is None:
-            raise NotFound(f"{email} is not registered")
-        user.is_superuser = True
+async def promote_account(users: UserRepository, email: str) -> None:
+    """Raises ``NotFound`` where there is no such account."""
+    user = await users.get_by_email(email)
+    if user is None:
+        raise NotFound(f"{email} is not registered")
+    user.is_superuser = True
 
 
 @cli.command()

@@ -3,21 +3,19 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.mail_jobs import PREVIEWS
+from app.cli_database import failed, sessions_of, with_database
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.mail.base import Mail, MailDelayed, MailRefused
 from app.core.mail.message import message_of
 from app.core.resources import build_mailer, build_resources
-from app.db.session import SessionFactory, build_engine, build_session_factory
+from app.db.session import SessionFactory
 from app.db.types import utc_now
 from app.job_registry import HANDLERS, SPARE_CONNECTIONS, SWEEPS, make_worker
 from app.jobs.sweep import sweep_all
@@ -25,43 +23,8 @@ from app.jobs.worker import Worker
 from app.models.job import Job
 from app.repositories.job import JobRepository
 
-T = TypeVar("T")
-
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 NAME = Annotated[str | None, typer.Option(help="Only jobs of this kind.")]
-
-
-def failed(message: str) -> typer.Exit:
-    """One sentence on standard error and exit code 1: raise what this returns."""
-    typer.echo(message, err=True)
-    return typer.Exit(1)
-
-
-@asynccontextmanager
-async def sessions_of(
-    settings: Settings, resources_cache: Callable[[str], Awaitable[None]] | None = None
-) -> AsyncIterator[SessionFactory]:
-    """Sessions for a command, on an engine that is closed afterwards."""
-    engine = build_engine(settings)
-    if engine is None:
-        raise failed("DATABASE_URL is not set: there are no jobs.")
-    try:
-        yield build_session_factory(engine, resources_cache)
-    finally:
-        await engine.dispose()
-
-
-def with_database(use: Callable[[SessionFactory], Awaitable[T]]) -> T:
-    """The result of ``use``. Ends the command with one sentence where the database cannot be used."""
-
-    async def run() -> T:
-        async with sessions_of(get_settings()) as sessions:
-            return await use(sessions)
-
-    try:
-        return asyncio.run(run())
-    except SQLAlchemyError:
-        raise failed("The database cannot be used. Is it running and migrated?") from None
 
 
 def worker(
@@ -79,14 +42,12 @@ def worker(
 
 async def work(settings: Settings, *, until_idle: bool, only: tuple[str, ...]) -> None:
     resources = build_resources(settings)
-    async with sessions_of(settings, resources.cache.delete) as sessions:
+    async with sessions_of(resources) as sessions:
         connections = settings.database_pool_size - SPARE_CONNECTIONS
         worker = make_worker(settings, resources, sessions, connections, only)
         running = asyncio.create_task(worker.run(until_idle=until_idle))
         listen(worker, running, settings.worker_drain_seconds)
         await asyncio.gather(running, return_exceptions=True)
-    if resources.redis is not None:
-        await resources.redis.aclose()
     if running.done() and not running.cancelled() and (error := running.exception()):
         raise error
 

@@ -4,10 +4,12 @@ import asyncio
 
 from sqlalchemy import text
 
-from app.cli_jobs import listen, sessions_of
+from app.cli_database import sessions_of
+from app.cli_jobs import listen
 from app.core.config import Settings, get_settings
 from app.core.logging import configure_logging
 from app.core.mail.base import NullMailer
+from app.core.resources import build_resources
 from app.core.telemetry.base import NullTelemetry
 from app.jobs.base import Handler, JobContext, JobKind, JobPayload
 from app.jobs.worker import Worker
@@ -32,7 +34,7 @@ async def write(context: JobContext, payload: Numbered) -> None:
 
 
 async def work(settings: Settings) -> None:
-    async with sessions_of(settings) as sessions:
+    async with sessions_of(build_resources(settings)) as sessions:
         worker = Worker(
             sessions,
             [Handler(COUNTED, write)],

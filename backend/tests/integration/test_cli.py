@@ -22,8 +22,9 @@ from app.db.types import uuid7
 from app.models.login_session import LoginSession
 from app.models.user import User
 from app.repositories.user import UserRepository
-from tests.fixtures.auth import PASSWORD, make_session
+from tests.fixtures.auth import PASSWORD, headers_of, make_session
 from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import MATRIX
 from tests.fixtures.server import server_environment
 
@@ -87,6 +88,28 @@ class TestCreateSuperuser:
         assert user is not None
         await db.refresh(user)
         assert (user.is_superuser, user.hashed_password) == (True, hashed)
+
+    async def test_promotion_invalidates_the_cached_account(
+        self, make_cached_app: MakeApp, any_redis_url: str, database_url: str, ada: User
+    ) -> None:
+        """A cached copy would keep its rights for as long as it lives."""
+
+        async def is_admin() -> object:
+            response = await client.get("/api/v1/users/me", headers=headers_of(ada))
+            return response.json()["is_superuser"]
+
+        async with client_for(make_cached_app(auth_user_cache_enabled=True)) as client:
+            assert await is_admin() is False
+
+            done = await cli(
+                *("create-superuser", "--email", ada.email, "--promote"),
+                DATABASE_URL=database_url,
+                REDIS_URL=any_redis_url,
+                CACHE_ENABLED="true",
+            )
+
+            assert done.exit_code == 0, done.stderr
+            assert await is_admin() is True
 
     @pytest.mark.parametrize(("response", "is_promoted"), [("y", True), ("n", False)])
     async def test_promotion_asks_first(
