@@ -18,7 +18,7 @@ CODE = backend scripts
 
 export PYTHONPATH := backend
 
-.PHONY: help run worker test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom
+.PHONY: help run worker test test-all test-lowest lint fmt precommit lock up down logs db-upgrade db-revision db-downgrade db-reset superuser check verify export-logs audit sbom common-passwords
 
 help: # lists the targets
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ precommit: ## Run every pre-commit hook on every file
 
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(AUDIT) scripts/lock.py
+
+common-passwords: ## Make the list of rejected passwords from a longer one on standard input
+	@$(RUN) scripts/common_passwords.py
 
 ##@ Database
 

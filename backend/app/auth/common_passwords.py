@@ -1,11 +1,13 @@
-"""Recognises common passwords: patterns, repetitions, and one well-known word with decoration.
+"""Recognises common passwords: the most frequent ones by a list, and by rules what varies them.
 
-Rules and not a list: a list worth its name costs more memory, or more disk, than everything else about passwords.
-Their limits, and where a real list can be added, are in backend/docs/AUTH_MODEL.md.
+The rules find patterns, repetitions, and one well-known word with decoration: see backend/docs/AUTH_MODEL.md.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
 
 from app.core.settings.auth import PASSWORD_FLOOR
 
@@ -56,13 +58,30 @@ LONG = 16  # repeated as far as that, a block is nobody's first guess
 UNSHIFTED = str.maketrans("!@#$%^&*()", "1234567890")
 LEET = str.maketrans("01345678@$!|", "oieasgtbasil")
 
+# Sorted digests, by scripts/common_passwords.py: 18 kB, where a set of the words takes 300.
+LISTED = Path(__file__).with_suffix(".bin").read_bytes()
+DIGEST_BYTES = 6
+
 
 def is_guessable(text: str, personal: Iterable[str]) -> bool:
-    """Whether ``text`` is a pattern, or no more than one word: a common one, or one of ``personal``."""
+    """Whether ``text`` is a frequent password, a pattern, or no more than one word: a common one, or one of ``personal``."""
+    if is_listed(text):
+        return True
     word = bare(text)
     if word and (word in WORDS or word in map(bare, personal)):
         return True
     return is_repetition(text) or is_pattern(text.lower().translate(UNSHIFTED))
+
+
+def is_listed(text: str) -> bool:
+    """Whether ``text`` is one of the 3,000 most frequent passwords of eight characters or more, in any case of letters."""
+    wanted = sha256(text.casefold().encode()).digest()[:DIGEST_BYTES]
+    place = bisect_left(range(len(LISTED) // DIGEST_BYTES), wanted, key=_entry)
+    return _entry(place) == wanted
+
+
+def _entry(index: int) -> bytes:
+    return LISTED[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
 
 
 def is_repetition(text: str) -> bool:

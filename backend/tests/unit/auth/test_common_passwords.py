@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from app.auth.common_passwords import is_guessable
+from app.auth.common_passwords import DIGEST_BYTES, LISTED, is_guessable, is_listed
+from scripts.common_passwords import COUNT, packed
 
 PERSONAL = ("ada.lovelace@example.com", "ada.lovelace", "Acme Shop", "Acme", "Shop")
 
@@ -38,7 +39,7 @@ OWN = [
 ACCEPTED = [
     "correct horse battery staple", "correct horse", "password manager", "my password is long", "iloveyoubutnotyou",
     "83927461", "01051987", "xkqzvbnw", "T7#mQ2!p", "tr0ub4dor", "ada lovelace was first", "acme shop is closed",
-    "sunflower", "пароль и ключ", "東京特許許可局局長", "🐎🔋📎🌧🎻🧂🦑🪟", "sdfg jklö", "x" * 7 + "y", " padded ",
+    "sunflowery", "пароль и ключ", "東京特許許可局局長", "🐎🔋📎🌧🎻🧂🦑🪟", "sdfg jklö", "x" * 7 + "y", " padded ",
     "abc def ghi jkl", "a" * 71 + "b", "aA1!" * 20,
 ]  # fmt: skip
 
@@ -88,3 +89,51 @@ class TestIsGuessable:
             return time.process_time() - started
 
         assert min(judged_seconds() for _ in range(20)) < 0.01  # measured: 0.2 ms; a hash: 250 ms
+
+
+# From the beginning, the middle and the end of the list; no rule finds them.
+FREQUENT = [
+    "hardcore",
+    "bigdaddy",
+    "marlboro",
+    "02051980",
+    "04041988",
+    "monique1",
+    "alphaman",
+    "greyhoun",
+]
+
+
+class TestIsListed:
+    @pytest.mark.parametrize("password", FREQUENT)
+    def test_frequent_password_is_guessable_in_any_case(self, password: str) -> None:
+        assert is_guessable(password, PERSONAL)
+        assert is_listed(password.upper())
+
+    @pytest.mark.parametrize("password", ACCEPTED)
+    def test_other_password_is_not_listed(self, password: str) -> None:
+        assert not is_listed(password)
+
+    def test_list_has_three_thousand_sorted_digests(self) -> None:
+        entries = [LISTED[at : at + DIGEST_BYTES] for at in range(0, len(LISTED), DIGEST_BYTES)]
+
+        assert len(entries) == COUNT == len(set(entries))
+        assert entries == sorted(entries)
+
+    def test_first_and_last_digest_are_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        words = ["frequent-one", "frequent-two", "frequent-six"]
+        monkeypatch.setattr("app.auth.common_passwords.LISTED", packed(words, count=3))
+
+        assert all(map(is_listed, words))
+        assert not is_listed("frequent-ten")
+
+
+class TestPacked:
+    def test_short_and_repeated_ones_do_not_count(self) -> None:
+        lines = ["short\n", "long enough\n", "Long Enough\r\n", "the second\n", "the third\n"]
+
+        assert packed(lines, count=2) == packed(["the second", "LONG ENOUGH"], count=2)
+
+    def test_list_that_is_too_short_is_rejected(self) -> None:
+        with pytest.raises(ValueError, match="only 1"):
+            packed(["long enough", "short"], count=2)
