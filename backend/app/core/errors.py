@@ -7,6 +7,7 @@ AppError                    500  internal_error
  ├── NotFound               404  not_found
  ├── MethodNotAllowed       405  method_not_allowed
  ├── Conflict               409  conflict
+ ├── PreconditionFailed     412  precondition_failed
  ├── PayloadTooLarge        413  payload_too_large
  ├── UriTooLong             414  uri_too_long
  ├── UnsupportedMediaType   415  unsupported_media_type
@@ -70,6 +71,12 @@ class MethodNotAllowed(AppError):
 
 class Conflict(AppError):
     status, code, message = 409, "conflict", "Conflict with an existing resource"
+
+
+class PreconditionFailed(AppError):
+    """The resource is not in the version that ``If-Match`` names (RFC 9110, section 13.1.1)."""
+
+    status, code, message = 412, "precondition_failed", "The resource has changed meanwhile"
 
 
 class PayloadTooLarge(AppError):

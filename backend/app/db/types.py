@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, Interval, literal
+from sqlalchemy import ColumnElement, DateTime, Dialect, Interval, String, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -67,6 +67,11 @@ def _add_days(element: Shifted, compiler: SQLCompiler, **options: Any) -> str:
     time, duration = (compiler.process(part, **options) for part in element.clauses)
     days = f"julianday({time}) + julianday({duration}) - julianday('1970-01-01')"
     return f"strftime('%Y-%m-%d %H:%M:%f000', {days})"
+
+
+def ordered_text(length: int) -> String:
+    """Text that sorts by its code points on every database, so that its index also finds a prefix: ``starts_with``."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 def utc_now() -> datetime:

@@ -1,13 +1,14 @@
 """Repositories run queries and flush; they never commit and do not know HTTP."""
 
-from collections.abc import Sequence
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models.mixins import IdMixin
+from app.repositories.pages import Page, Sort
 
 ModelT = TypeVar("ModelT", bound=IdMixin)
 
@@ -44,6 +45,31 @@ class BaseRepository(Generic[ModelT]):
         if after is not None:
             query = query.where(self.model.id > after)
         return (await self.session.scalars(query)).all()
+
+    async def page(
+        self, sort: Sort, *where: ColumnElement[bool], limit: int, after: str | None = None
+    ) -> Page[ModelT]:
+        """At most ``limit`` (1 to 100) rows for which ``where`` holds, those behind the cursor ``after``.
+
+        Raises ``ValidationFailed`` for a cursor that is not of this ``sort``.
+        """
+        limit = min(max(limit, 1), MAX_LIST)
+        query = self.base_query().where(*where).order_by(*sort.order_by()).limit(limit + 1)
+        if after is not None:
+            query = query.where(sort.behind(after))
+        rows = (await self.session.scalars(query)).all()
+        items = rows[:limit]
+        return Page(items, sort.cursor_of(items[-1]) if len(rows) > limit else None)
+
+    async def change(self, row: ModelT, changes: Mapping[str, Any]) -> ModelT:
+        """Set these columns of ``row`` now; what is as it was costs no statement.
+
+        Raises ``sqlalchemy.orm.exc.StaleDataError``, a 409, where a row with a version was changed meanwhile.
+        """
+        for name, value in changes.items():
+            setattr(row, name, value)
+        await self.session.flush()
+        return row
 
     async def add(self, row: ModelT) -> ModelT:
         """Insert ``row`` now. Raises ``sqlalchemy.exc.IntegrityError`` when a constraint says no."""

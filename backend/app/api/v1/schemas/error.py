@@ -29,10 +29,10 @@ WITH_BODY = (415, 422)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses=`` of an endpoint that can return these statuses, and those that all can."""
+    """The ``responses=`` of an endpoint that can return these statuses, and those that all can. 304 has no body."""
     return {
         status: {
-            "model": ErrorEnvelope,
+            **({} if status == HTTPStatus.NOT_MODIFIED else {"model": ErrorEnvelope}),
             "description": HTTPStatus(status).phrase,
             **_headers(status),
         }
@@ -41,5 +41,5 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _headers(status: int) -> dict[str, Any]:
-    names = BY_STATUS[status].headers
+    names = ["ETag"] if status == HTTPStatus.NOT_MODIFIED else BY_STATUS[status].headers
     return {"headers": {name: {"schema": {"type": "string"}} for name in names}} if names else {}
