@@ -20,7 +20,7 @@ from app.core.config import Settings
 from app.core.context import request_id_var
 from app.core.errors import AppError
 from app.core.mail.base import Mailer
-from app.core.telemetry.base import Telemetry
+from app.core.telemetry.base import NullTelemetry, Telemetry
 from app.db.session import SessionFactory, transaction
 from app.db.types import UtcDateTime, utc_now
 from app.jobs.base import (
@@ -148,7 +148,10 @@ class Worker:
             jobs = await JobRepository(db).claim(
                 self.handlers, self.now(), self.lease_seconds, limit, lost=lost
             )
-        tasks = [asyncio.create_task(self._attempt(job)) for job in jobs]
+        for job, was_due in jobs:
+            waited = max((self.now() - was_due).total_seconds(), 0)
+            self.telemetry.timing("job_wait", waited, job_name=job.name)
+        tasks = [asyncio.create_task(self._attempt(job)) for job, _ in jobs]
         self.in_flight.update(tasks)
         for task in tasks:
             task.add_done_callback(self.in_flight.discard)
@@ -221,11 +224,13 @@ class Worker:
         return "dead"
 
     async def _keep_house(self) -> None:
-        """Ticks, the alive file and, once, a comparison of the clocks, until it is cancelled."""
+        """Ticks, gauges, the alive file and, once, a comparison of the clocks, until it is cancelled."""
         await self._try(self._compare_clocks)
         while True:
             for schedule in self.schedules:
                 await self._try(partial(self._tick, schedule))
+            if not isinstance(self.telemetry, NullTelemetry):  # two queries for nobody
+                await self._try(self._measure)
             if self.settings.worker_alive_file is not None:
                 with suppress(OSError):
                     self.settings.worker_alive_file.touch()
@@ -234,6 +239,20 @@ class Worker:
     async def _tick(self, schedule: AnySchedule) -> None:
         async with transaction(self.sessions) as db:
             await make_due_jobs(db, schedule, self.now())
+
+    async def _measure(self) -> None:
+        """Tell the state of the table. A kind without jobs is told too: else it would keep its last value."""
+        now = self.now()
+        async with transaction(self.sessions) as db:
+            due = {kind.name: kind for kind in await JobRepository(db).due_by_kind(now)}
+            dead = await JobRepository(db).dead_by_kind()
+        for name in self.handlers:
+            count = due[name].due if name in due else 0
+            self.telemetry.gauge("jobs_due", count, job_name=name)
+            self.telemetry.gauge("jobs_dead", dead.get(name, 0), job_name=name)
+        since = [due[name].since for name in self.handlers if name in due]
+        oldest = (now - min(since)).total_seconds() if since else 0
+        self.telemetry.gauge("jobs_oldest_due_seconds", oldest)
 
     async def _try(self, action: Callable[[], Awaitable[T]]) -> T | None:
         """The result, or ``None`` where the database cannot be used: it may be away, and the worker stays."""

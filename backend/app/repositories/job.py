@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from pkgutil import resolve_name
 from typing import Any, NamedTuple
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,6 +27,14 @@ class KindSummary(NamedTuple):
     waiting: int
     due: int
     dead: int
+
+
+class DueSummary(NamedTuple):
+    """How many jobs of a kind are due, and since when the first one is."""
+
+    name: str
+    due: int
+    since: datetime
 
 
 class JobRepository:
@@ -50,18 +59,23 @@ class JobRepository:
 
     async def claim(
         self, names: Collection[str], now: datetime, lease_seconds: float, limit: int, *, lost: bool
-    ) -> Sequence[Job]:
-        """Take at most ``limit`` due jobs, only lost ones or none of them, until the lease ends."""
+    ) -> Sequence[tuple[Job, datetime]]:
+        """Take at most ``limit`` due jobs, only lost ones or none of them, until the lease ends; and when each was due."""
         wanted = is_lost if lost else ~is_lost
-        # As a common table expression it runs once: PostgreSQL may run a subquery again and exceed the limit.
+        # As a common table expression it runs once: PostgreSQL may run a subquery again and exceed the limit. SQLite keeps
+        # its rows only if told, and would otherwise find none of them due when it returns them.
         due = (
-            select(Job.id)
+            select(Job.id, Job.run_at)
             .where(*self._due(names, now), wanted)
             .order_by(Job.run_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
             .cte("due")
+            .prefix_with("MATERIALIZED")
         )
+        # SQLAlchemy does not correlate a subquery of RETURNING: with ``Job.id`` it would read the table again.
+        claimed_id: ColumnElement[UUID] = literal_column("jobs.id")
+        was_due = select(due.c.run_at).where(due.c.id == claimed_id).scalar_subquery()
         claimed = (
             update(Job)
             .where(Job.id.in_(select(due.c.id)))
@@ -70,10 +84,10 @@ class JobRepository:
                 attempts=Job.attempts + (LOST_COSTS if lost else 1),
                 error=None,
             )
-            .returning(Job)
+            .returning(Job, was_due)
             .execution_options(synchronize_session=False)
         )
-        return (await self.session.scalars(claimed)).all()
+        return [(job, when) for job, when in await self.session.execute(claimed)]
 
     async def finish(self, job: Job) -> bool:
         """Delete a job that is done; ``False`` where another worker has claimed it meanwhile."""
@@ -100,6 +114,17 @@ class JobRepository:
         query = select(Job.name, *counts).group_by(Job.name).order_by(Job.name)
         rows = await self.session.execute(query)
         return [KindSummary._make(row) for row in rows]
+
+    async def due_by_kind(self, now: datetime) -> Sequence[DueSummary]:
+        """The kinds that have due jobs; reads no job of the future."""
+        query = select(Job.name, func.count(), func.min(Job.run_at)).group_by(Job.name)
+        rows = await self.session.execute(query.where(is_waiting, Job.run_at <= now))
+        return [DueSummary._make(row) for row in rows]
+
+    async def dead_by_kind(self) -> dict[str, int]:
+        """How many dead jobs there are of each kind that has any."""
+        query = select(Job.name, func.count()).where(~is_waiting).group_by(Job.name)
+        return dict(iter(await self.session.execute(query)))
 
     async def list(self, *, dead: bool, name: str | None, limit: int) -> Sequence[Job]:
         """Waiting jobs by when they are due, or dead ones, the latest first."""

@@ -353,7 +353,7 @@ class TestLease:
             async with session_factory.begin() as db:
                 claim = JobRepository(db).claim
                 taken = await claim(["effect"], jobs.now(), 60, 1, lost=crashes > 0)
-            if not taken or taken[0].attempts > EFFECT.max_attempts:
+            if not taken or taken[0][0].attempts > EFFECT.max_attempts:
                 break
             crashes += 1  # its worker is gone without a word
             jobs.advance(61)

@@ -7,13 +7,16 @@ from typing import Protocol
 
 
 class Telemetry(Protocol):
-    """Counts and times. Labels have few values: a route template, a status, a state; never an id."""
+    """Counts, times and states. Labels have few values: a route template, a status, a state; never an id."""
 
     def increment(self, name: str, **labels: str) -> None:
         """One more of ``name``."""
 
     def timing(self, name: str, seconds: float, **labels: str) -> None:
         """``name`` took this long."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """``name`` is this much now."""
 
 
 class NullTelemetry:
@@ -23,4 +26,7 @@ class NullTelemetry:
         """Do nothing."""
 
     def timing(self, name: str, seconds: float, **labels: str) -> None:
+        """Do nothing."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
         """Do nothing."""

@@ -18,6 +18,9 @@ class LogTelemetry:
     def timing(self, name: str, seconds: float, **labels: str) -> None:
         self._write({"metric": name, "seconds": round(seconds, 6), "labels": labels})
 
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        self._write({"metric": name, "value": round(value, 6), "labels": labels})
+
     def _write(self, fields: dict[str, object]) -> None:
         # The labels keep to themselves: as fields they could collide with those of a log record, which raises.
         if random() < self.sample_rate:  # noqa: S311  a sample, not a secret

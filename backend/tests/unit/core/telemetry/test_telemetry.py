@@ -24,7 +24,7 @@ def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
-    names = ("metric", "count", "seconds", "labels", "sample_rate")
+    names = ("metric", "count", "seconds", "value", "labels", "sample_rate")
     return [tuple(vars(record).get(name) for name in names) for record in caplog.records]
 
 
@@ -32,6 +32,7 @@ class TestNull:
     def test_null_telemetry_records_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
         NullTelemetry().increment("a", b="c")
         NullTelemetry().timing("a", 1.0, b="c")
+        NullTelemetry().gauge("a", 1.0, b="c")
 
         assert caplog.records == []
 
@@ -42,10 +43,12 @@ class TestLog:
 
         telemetry.increment("requests", route="/users")
         telemetry.timing("duration", 0.12345678, route="/users")
+        telemetry.gauge("waiting", 3, kind="mail")
 
         assert told(caplog) == [
-            ("requests", 1, None, {"route": "/users"}, 1.0),
-            ("duration", None, 0.123457, {"route": "/users"}, 1.0),
+            ("requests", 1, None, None, {"route": "/users"}, 1.0),
+            ("duration", None, 0.123457, None, {"route": "/users"}, 1.0),
+            ("waiting", None, None, 3, {"kind": "mail"}, 1.0),
         ]
 
     def test_labels_do_not_collide_with_fields_of_the_record(
