@@ -83,9 +83,11 @@ async def sign_in(
     if not await sessions.open(row, user.sessions_ended_at):
         raise Unauthorized("Wrong e-mail address or password")
     if renewable:
-        _mark_dirty(db, await sessions.end_beyond(user.id, settings.sessions_per_account))
-        if instead_of is not None:
+        if (
+            instead_of is not None
+        ):  # first: what it replaces does not count, so it pushes out no other
             await _end(db, LoginSession.id == instead_of, LoginSession.user_id == user.id)
+        _mark_dirty(db, await sessions.end_beyond(user.id, settings.sessions_per_account))
         await _record(
             db, "auth.login", user.id, user.id, session_id=session_id, source=client.source
         )
@@ -132,7 +134,8 @@ async def refresh(db: AsyncSession, settings: Settings, text: str) -> Issued:
 
 
 async def _end_reused(db: AsyncSession, session: LoginSession) -> None:
-    await _end(db, LoginSession.id == session.id)
+    if not await _end(db, LoginSession.id == session.id):
+        return  # a parallel request has ended it, and recorded that
     await _record(db, "auth.refresh_reused", None, session.user_id, session_id=session.id)
     # Before the error, which rolls back: else the thief's token would go on working.
     await db.commit()

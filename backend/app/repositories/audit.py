@@ -42,8 +42,8 @@ class AuditRepository:
         outdated = (
             select(AuditEntry.id)
             .where(
-                AuditEntry.action >= prefix,
-                AuditEntry.action < prefix + "\x7f",
+                # Not a range of words: what lies between two depends on the collation of the database.
+                AuditEntry.action.startswith(prefix, autoescape=True),
                 AuditEntry.at < before,
             )
             .limit(limit)
