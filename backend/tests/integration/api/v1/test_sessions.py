@@ -307,7 +307,7 @@ class TestRefresh:
             str(opaque.new(uuid7())),
             *(
                 text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
-                for at in range(3, 47, 7)
+                for at in range(3, 45, 7)  # the secret begins within the next one
             ),
             *("", "rt_", text[:-1], text + "A", text.upper(), f" {text}", f"{text}="),
         ]
@@ -322,7 +322,7 @@ class TestRefresh:
     ) -> None:
         text = (await log_in(client, ada))["refresh_token"]
 
-        assert (await renew(client, text[:-3] + "AAA"[:2] + text[-1])).status_code == 401
+        assert (await renew(client, text[:-9] + "A" * 8 + text[-1])).status_code == 401
         assert await rows(db) == []
 
     @pytest.mark.parametrize(
