@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.core.cache.settings import CacheSettings
 from app.core.http.settings import HttpSettings
@@ -21,6 +21,7 @@ from app.core.settings.auth import AuthSettings
 from app.core.settings.database import DatabaseSettings
 from app.core.settings.jobs import JobSettings
 from app.core.settings.production import NOT_PRODUCTION, ProductionRules
+from app.core.settings.secret_files import SUFFIX, secret_names, with_secret_files
 from app.core.settings.sessions import SessionSettings
 from app.core.settings.types import unquoted
 from app.core.settings.urls import from_root, without_secrets
@@ -95,6 +96,17 @@ class Settings(
         "FastAPI Backend Template", min_length=1, max_length=60, description="Title in the docs."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return with_secret_files(settings_cls, (init_settings, env_settings, dotenv_settings))
+
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults(cls, values: Any) -> Any:
@@ -153,7 +165,9 @@ def read_settings(**given: Any) -> Settings:
 
 def misspelt_names() -> list[str]:
     """One line for each name in ``.env`` that is none of ours and resembles one."""
-    return problems.misspelt_names(env_file(), [name.upper() for name in Settings.model_fields])
+    files = [f"{name}{SUFFIX}" for name in secret_names(Settings.model_fields)]
+    names = [name.upper() for name in (*Settings.model_fields, *files)]
+    return problems.misspelt_names(env_file(), names)
 
 
 @lru_cache
