@@ -1,42 +1,9 @@
 """Every attack by its number: run here, or held elsewhere. None may be missing without a reason."""
 
-from quality.adversarial import (
-    addressing,
-    bodies,
-    cache_poisoning,
-    caching,
-    claims,
-    edge,
-    forgeries,
-    inputs,
-    limits,
-    logins,
-    origins,
-    passwords,
-    registrations,
-    request_ids,
-    tokens,
-)
-from quality.adversarial.context import ATTACKS, Attack
+from importlib import import_module
+from pathlib import Path
 
-# Importing a section registers its attacks.
-SECTIONS = (
-    forgeries,
-    claims,
-    tokens,
-    logins,
-    passwords,
-    registrations,
-    bodies,
-    inputs,
-    edge,
-    request_ids,
-    addressing,
-    origins,
-    caching,
-    cache_poisoning,
-    limits,
-)
+from quality.adversarial.attack import Attack
 
 # What is not run here, and what holds it instead.
 NOT_HERE = {
@@ -51,7 +18,7 @@ NOT_HERE = {
     "A-85": "deadlock, and two transactions that cannot both be: backend/tests/integration/test_database_failures.py",
     "A-86": "clients that hang up at every stage: `make chaos`, section leaks",
     "A-87": "signals under load, at the start, while migrating: `make chaos`, section signals",
-    "A-88": "clocks that differ: quality/adversarial/test_token_attacks.py; clocks that step: "
+    "A-88": "clocks that differ: quality/adversarial/test_claims.py; clocks that step: "
     "quality/repository/test_dangerous_code.py",
     "A-89": "a log that nobody takes, a full disk: `make chaos`, section log_sink",
     "A-90": "names that cannot be looked up: `make chaos`, section names",
@@ -64,8 +31,19 @@ NOT_HERE = {
 
 
 def catalogue() -> list[Attack]:
-    """The attacks of every section, in the order of their numbers."""
-    return sorted(ATTACKS, key=lambda attack: attack.id)
+    """The attacks of every module here, in the order of their numbers."""
+    modules = [
+        import_module(f"{__package__}.{path.stem}")
+        for path in Path(__file__).parent.glob("test_*.py")
+    ]
+    marks = [
+        mark
+        for module in modules
+        for found in vars(module).values()
+        for mark in getattr(found, "pytestmark", [])
+    ]
+    attacks = (mark.args[0] for mark in marks if mark.name == "attack")
+    return sorted(attacks, key=lambda attack: attack.id)
 
 
 def table() -> str:

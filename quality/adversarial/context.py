@@ -1,16 +1,17 @@
 """Where an attack happens: a running server, people with accounts, and secrets that may never be seen.
 
-An attack is an async function of the context that is registered with ``@attack`` and opens a fresh connection for
-everything it sends. It has several variants, each inside ``with context.variant("name"):``, so that a failure names
+An attack is an async function of the context, decorated with ``@attack``, that opens a fresh connection for everything it
+sends. It has several variants, each inside ``with context.variant("name"):``, so that a failure names
 the one that got through and the others still run. What every answer must look like is in ``expect.py``; what must
-be true of the server after each attack, in ``aftermath``.
+be true of the server after each attack, in ``postconditions``.
 """
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +19,17 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-import asyncpg
+from sqlalchemy import delete, func, select, update
 
-from app.core.config import Settings
+from app.core.config import LOCAL_JWT_SECRET, Settings
+from app.models.user import User
+from app.repositories.user import UserRepository
 from quality.adversarial.expect import expect, must
+from quality.adversarial.hosts import Host
 from quality.testkit.client import PIECE, Connection, Headers, Response, message
 from quality.testkit.cpu import cpu_seconds
-from quality.testkit.server import Server, serving
-from quality.testkit.services import PASSWORD, Account, create_accounts, settings_of
+from quality.testkit.memory import resident_mib
+from quality.testkit.services import PASSWORD, Account, accounts_in
 
 TRIES = 5
 LOG_TRIES = 500
@@ -33,45 +37,7 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 JSON = ("Content-Type", "application/json")
 ERRORS = {"ERROR", "CRITICAL"}
 HASH = "$2b$"
-Run = Callable[["Context"], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Attack:
-    """``expected`` is for the documents; ``modules`` asks for the server with rate limit, caches and Redis."""
-
-    id: str
-    what: str
-    expected: str
-    run: Run
-    modules: bool = False
-    slow: bool = False
-    may_log: str = ""
-
-
-ATTACKS: list[Attack] = []
-
-
-def attack(
-    name: str,
-    what: str,
-    expected: str,
-    *,
-    modules: bool = False,
-    slow: bool = False,
-    may_log: str = "",
-) -> Callable[[Run], Run]:
-    """Register an attack.
-
-    ``slow`` is left out by ``--quick``. ``may_log`` is a pattern for the messages of the errors that it is meant
-    to cause in the log; every other error there, and every traceback, is a failure.
-    """
-
-    def register(run: Run) -> Run:
-        ATTACKS.append(Attack(name, what, expected, run, modules, slow, may_log))
-        return run
-
-    return register
+Start = Callable[..., AbstractAsyncContextManager[Host]]
 
 
 @dataclass
@@ -84,13 +50,14 @@ class Stats:
 
 @dataclass
 class Context:
-    """One server and those who call it. ``settings`` are the server's own, its signing key included.
+    """One server and those who call it, with ``start`` for another one like it.
 
     ``marker`` goes into passwords and into what is refused: it must come back in no answer and in no log. It may not
     be put where it is shown by right: the path, an address that is accepted.
     """
 
-    server: Server
+    server: Host
+    start: Start
     environment: dict[str, str]
     folder: Path
     alice: Account
@@ -98,17 +65,13 @@ class Context:
     admin: Account
     quick: bool = False
     marker: str = field(default_factory=lambda: f"marker{uuid4().hex}")
-    tally: Stats = field(default_factory=Stats)
-    _judged: int = field(default=0, init=False)
+    stats: Stats = field(default_factory=Stats)
     _open: list[Connection] = field(default_factory=list, init=False)
 
     @property
     def settings(self) -> Settings:
-        return settings_of(self.environment)
-
-    @property
-    def database_url(self) -> str:
-        return self.environment["DATABASE_URL"]
+        """The server's own, its signing key included."""
+        return self.server.settings
 
     @cached_property
     def secrets(self) -> dict[str, str]:
@@ -116,23 +79,24 @@ class Context:
         return {
             "marker": self.marker,
             "password": PASSWORD,
-            "signing key": self.environment["JWT_SECRET_KEY"],
+            "signing key": LOCAL_JWT_SECRET,
             "hash of a password": HASH,
         }
 
     @contextmanager
     def variant(self, name: str) -> Iterator[None]:
         """One way to try it. What goes wrong inside is noted under this name."""
-        self.tally.variants += 1
-        with self._noted(name):
+        self.stats.variants += 1
+        with self.noted(name):
             yield
 
     @contextmanager
-    def _noted(self, name: str) -> Iterator[None]:
+    def noted(self, name: str) -> Iterator[None]:
+        """Note under this name what goes wrong inside."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  it is a failure of this variant alone
-            self.tally.failures.append(f"{name}: {type(error).__name__}: {error}")
+            self.stats.failures.append(f"{name}: {type(error).__name__}: {error}")
 
     @asynccontextmanager
     async def another(
@@ -140,26 +104,38 @@ class Context:
     ) -> AsyncIterator["Context"]:
         """The same people before another server, on the same database, with these variables changed."""
         environment = {**self.environment, **changes}
-        async with serving(self.folder, environment, *options) as server:
+        async with self.start(environment, *options) as server:
             other = replace(self, server=server, environment=environment)
             yield other
             await other.postconditions(may_log)
 
     async def account(self, *, is_superuser: bool = False, is_active: bool = True) -> Account:
         """Somebody new, for what an attack does to an account."""
-        [account] = await create_accounts(
-            self.database_url, somebody(), is_superuser=is_superuser, is_active=is_active
-        )
+        [account] = await self.accounts(1, is_superuser=is_superuser, is_active=is_active)
         return account
 
-    @asynccontextmanager
-    async def database(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the attack's own, to change and to see what no endpoint does."""
-        connection = await asyncpg.connect(self.database_url)
-        try:
-            yield connection
-        finally:
-            await connection.close()
+    async def accounts(self, count: int, **state: bool) -> list[Account]:
+        addresses = [somebody() for _ in range(count)]
+        return await accounts_in(self.server.sessions, self.settings, *addresses, **state)
+
+    async def stored(self, email: str) -> User | None:
+        """What the database has of an address."""
+        async with self.server.sessions() as session:
+            return await UserRepository(session).get_by_email(email)
+
+    async def number_of_accounts(self) -> int:
+        async with self.server.sessions() as session:
+            return await session.scalar(select(func.count()).select_from(User)) or 0
+
+    async def change(self, account: Account, **columns: object) -> None:
+        """Change an account past the application: it knows nothing of it."""
+        async with self.server.sessions.begin() as session:
+            await session.execute(update(User).where(User.id == account.id).values(columns))
+
+    async def delete(self, account: Account) -> None:
+        """The same, for good."""
+        async with self.server.sessions.begin() as session:
+            await session.execute(delete(User).where(User.id == account.id))
 
     # What can be sent. Every call opens a connection of its own.
 
@@ -218,7 +194,8 @@ class Context:
         A clock on the wall would tell how busy the machine is. Nor is the first try alone believed: the server may
         have had something else to do.
         """
-        pid, costs = self.server.process.pid, list[float]()
+        pid, costs = self.server.pid, list[float]()
+        seconds *= self.server.slack
         for _ in range(TRIES):
             before = cpu_seconds(pid)
             response = await send()
@@ -228,6 +205,16 @@ class Context:
         must(costs[-1] <= seconds, f"{min(costs):.2f} s of work at least, not {seconds}")
         return response
 
+    @contextmanager
+    def memory_within(self, mib: int) -> Iterator[None]:
+        """What is sent inside leaves the server no larger than this; of a process that does other things, nothing is said."""
+        before = resident_mib(self.server.pid)
+        yield
+        if self.server.pid != os.getpid():
+            with self.variant("memory"):
+                grown = resident_mib(self.server.pid) - before
+                must(grown <= mib, f"{grown:.1f} MiB more")
+
     # What must be true afterwards.
 
     async def postconditions(self, may_log: str = "") -> None:
@@ -235,9 +222,9 @@ class Context:
         for connection in self._open:
             connection.close()
         self._open.clear()
-        with self._noted("afterwards"):
+        with self.noted("afterwards"):
             await self.settled()
-            text = self._new_text()
+            text = self.server.log.take()
             tokens = {
                 f"token of {who.email}": who.token for who in (self.alice, self.bob, self.admin)
             }
@@ -252,19 +239,10 @@ class Context:
         response = await self.get("/health", headers=[("X-Request-ID", mark)])
         expect(response, 200)
         for _ in range(LOG_TRIES):
-            if mark in self.server.text:
+            if mark in self.server.log.text:
                 return
             await asyncio.sleep(0.01)
         must(False, "the log does not arrive")
-
-    def _new_text(self) -> str:
-        """What the server has logged since this was last asked."""
-        with self.server.log.open("rb") as file:
-            file.seek(self._judged)
-            data = file.read()
-        complete = data[: data.rfind(b"\n") + 1]
-        self._judged += len(complete)
-        return complete.decode("utf-8")
 
 
 def somebody() -> str:

@@ -95,10 +95,12 @@ async def burst(requests: Iterable[bytes], ports: Iterable[int]) -> list[Respons
 
     async def client(port: int) -> None:
         connection = Connection(port)
-        for raw in waiting:
-            await connection.send(raw)
-            responses.append(await connection.response(head=raw.startswith(b"HEAD")))
-        connection.close()
+        try:
+            for raw in waiting:
+                await connection.send(raw)
+                responses.append(await connection.response(head=raw.startswith(b"HEAD")))
+        finally:
+            connection.close()
 
     await asyncio.gather(*map(client, ports))
     return responses

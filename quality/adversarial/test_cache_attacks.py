@@ -1,14 +1,12 @@
 """Entries of the cache that are poisoned, late or cannot be reached: the response is that of the database."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
-from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -17,15 +15,10 @@ from redis.exceptions import (
     ReadOnlyError,
     ResponseError,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.v1.routes import users as routes
-from app.api.v1.schemas.user import UserPublic
-from app.core.cache.redis import TOMBSTONE
-from app.models.user import User, user_key
+from app.models.user import User
 from tests.fixtures.auth import headers_of
 from tests.fixtures.cache import (
-    PREFIX,
     Committed,
     deactivate,
     refusing_server,
@@ -42,112 +35,6 @@ def app(make_cached_app: MakeApp) -> FastAPI:
 
 async def read(client: AsyncClient, caller: User, user_id: UUID) -> Response:
     return await client.get(f"/api/v1/users/{user_id}", headers=headers_of(caller))
-
-
-def name_of(user: User) -> str:
-    """The entry in Redis that shows ``user``."""
-    return PREFIX + user_key(user.id)
-
-
-class TestStaleFill:
-    """A reader has loaded the row, a writer commits and deletes the key, then the reader fills."""
-
-    @pytest.fixture
-    def held(self, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Event, asyncio.Event]:
-        """The barrier: the first reader sets one event after loading, and waits for the other."""
-        loaded, resume = asyncio.Event(), asyncio.Event()
-        find_user = routes.find_user
-
-        async def held_once(db: AsyncSession, user_id: UUID) -> UserPublic:
-            user = await find_user(db, user_id)
-            if not loaded.is_set():
-                loaded.set()
-                await resume.wait()
-            return user
-
-        monkeypatch.setattr(routes, "find_user", held_once)
-        return loaded, resume
-
-    @pytest.mark.parametrize("poisoned", [False, True])
-    async def test_leaves_fresh_data(
-        self,
-        *,
-        app: FastAPI,
-        client: AsyncClient,
-        admin: User,
-        ada: User,
-        redis_client: Redis,
-        committed: Committed,
-        held: tuple[asyncio.Event, asyncio.Event],
-        poisoned: bool,
-    ) -> None:
-        loaded, resume = held
-        if poisoned:
-            await redis_client.set(name_of(ada), b"garbage", ex=60)
-
-        reader = asyncio.create_task(read(client, admin, ada.id))
-        await loaded.wait()
-        await committed(app, deactivate, ada.id)
-        between = await read(client, admin, ada.id)
-        resume.set()
-        late = await reader
-        after = await read(client, admin, ada.id)
-
-        assert late.json()["is_active"] is True  # it read before the commit
-        assert between.json()["is_active"] is False
-        assert after.json()["is_active"] is False
-        assert await redis_client.get(name_of(ada)) == TOMBSTONE
-
-
-async def garbage(client: Redis, ada: User, grace: User) -> None:
-    await client.set(name_of(ada), b"\x80\x04\x95pickle", ex=60)
-
-
-async def garbage_with_the_right_key(client: Redis, ada: User, grace: User) -> None:
-    await client.set(name_of(ada), name_of(ada).encode() + b'\n{"id": 1', ex=60)
-
-
-async def another_users_payload(client: Redis, ada: User, grace: User) -> None:
-    payload = await client.get(name_of(grace))
-    assert payload is not None
-    await client.set(name_of(ada), payload, ex=60)
-
-
-async def wrong_redis_type(client: Redis, ada: User, grace: User) -> None:
-    await client.hset(name_of(ada), mapping={"id": str(grace.id)})
-
-
-async def fifty_megabytes(client: Redis, ada: User, grace: User) -> None:
-    await client.set(name_of(ada), name_of(ada).encode() + b"\n" + b"x" * 50_000_000, ex=60)
-
-
-POISONS = [
-    garbage, garbage_with_the_right_key, another_users_payload, wrong_redis_type, fifty_megabytes
-]  # fmt: skip
-
-
-class TestPoisonedEntry:
-    @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)
-    async def test_gives_the_response_of_the_database(
-        self,
-        *,
-        client: AsyncClient,
-        redis_client: Redis,
-        admin: User,
-        ada: User,
-        grace: User,
-        poison: Callable[[Redis, User, User], Awaitable[None]],
-    ) -> None:
-        for user in (ada, grace):
-            await read(client, admin, user.id)
-        await redis_client.delete(name_of(ada))
-        await poison(redis_client, ada, grace)
-
-        responses = [await read(client, admin, ada.id) for _ in range(2)]
-
-        assert [response.status_code for response in responses] == [200, 200]
-        assert [response.json()["email"] for response in responses] == [ada.email] * 2
-        assert await redis_client.get(name_of(ada)) == TOMBSTONE
 
 
 class TestBrokenRedis:

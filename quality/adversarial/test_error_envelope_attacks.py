@@ -14,14 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.logging import JsonFormatter
-from app.models.user import User
 from tests.fixtures.api_calls import (
     BODY_LIMIT,
     MARKER,
     app_on,
     with_broken_routes,
 )
-from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.live import live
 
@@ -93,33 +91,6 @@ class TestInternalError:
         assert all(MARKER in record["exception"] for record in records)
 
 
-class TestWithoutEnvelope:
-    @pytest.mark.parametrize(
-        "message",
-        [
-            b"FOO /health HTTP/1.1\r\nHost: testserver\r\n\r\n",
-            b"GET /h\xe9alth HTTP/1.1\r\nHost: testserver\r\n\r\n",
-            b"GET evil:443 HTTP/1.1\r\nHost: testserver\r\n\r\n",
-            b"GET /health HTTP/1.2\r\nHost: testserver\r\n\r\n",
-            b"GET /health HTTP/1.1\nHost: testserver\n\n",
-            b"GET /health HTTP/1.1\r\nHost : testserver\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: testserver\r\nX-A: a\r\n b\r\n\r\n",
-            b"GET /health HTTP/1.1\r\nHost: testserver\r\nTransfer-Encoding: gzip\r\n\r\n",
-        ],
-    )
-    async def test_is_what_the_parser_of_the_server_refuses_to_read(
-        self, app: FastAPI, message: bytes
-    ) -> None:
-        async with live(app) as server, server.connect() as connection:
-            response = await connection.exchange(message)
-            closed = await connection.was_closed()
-
-        assert (response.status_code, response.text) == (400, "Invalid HTTP request received.")
-        assert response.headers["Content-Type"].startswith("text/plain")
-        assert "X-Request-ID" not in response.headers
-        assert closed
-
-
 @pytest_asyncio.fixture(scope="module")
 async def raising(engine: AsyncEngine) -> AsyncIterator[AsyncClient]:
     """A client of endpoints that raise ``HTTPException`` as code of a fork and of libraries does."""
@@ -151,75 +122,3 @@ class TestHttpException:
 
         assert response.status_code == status
         assert MARKER not in response.text
-
-
-class TestValidationError:
-
-    @pytest.mark.parametrize("path", ["/users", "/api/v1/users"])
-    @pytest.mark.parametrize(
-        "body",
-        [
-            {"email": MARKER, "password": MARKER},
-            {"email": f"{MARKER}@example.com", "password": MARKER[:7]},
-            {"email": f"a@{MARKER}_.example", "password": PASSWORD},
-            {"email": f"a b{MARKER}@example.com", "password": PASSWORD},
-            {"email": f"{MARKER}@{MARKER}@example.com", "password": f"{MARKER}\x00"},
-            {"email": [MARKER], "password": {"a": MARKER}},
-            {"email": f"a@example.com{MARKER}", "password": MARKER * 10},
-            {"email": "a@example.com", "password": PASSWORD, "is_superuser": MARKER},
-            {"password": MARKER},
-            [MARKER],
-            MARKER,
-        ],
-    )
-    async def test_never_repeats_a_value_not_even_in_the_log(
-        self, client: AsyncClient, records: list[dict[str, Any]], path: str, body: object
-    ) -> None:
-        response = await client.post(path, json=body)
-
-        assert response.status_code == 422
-        assert MARKER not in response.text
-        assert MARKER not in str(records)
-
-    async def test_of_a_form_never_repeats_a_value(self, client: AsyncClient) -> None:
-        form = {"username": MARKER * 20, "password": f"{MARKER}\x01", "grant_type": MARKER}
-
-        response = await client.post("/auth/login", data=form)
-
-        assert response.status_code == 422
-        assert MARKER not in response.text
-
-    async def test_of_a_path_never_repeats_the_value(
-        self, client: AsyncClient, admin: User
-    ) -> None:
-        response = await client.get(f"/api/v1/users/{MARKER}", headers=headers_of(admin))
-
-        assert response.status_code == 422
-        assert MARKER not in response.text
-
-    @pytest.mark.parametrize(
-        ("name", "shown"),
-        [
-            (r"\ud800", None),
-            (r"a\udfffb", None),
-            (r"\u0000", "\0"),
-            (r"\u001b[31m", "\x1b[31m"),
-            ("é", "é"),
-            ("k" * 64, "k" * 64),
-            ("k" * 1_500, "k" * 64 + "..."),
-        ],
-        ids=["surrogate", "surrogate inside", "nul", "escape", "accent", "64", "1 500"],
-    )
-    async def test_survives_any_name_of_a_field(
-        self, client: AsyncClient, name: str, shown: str | None
-    ) -> None:
-        body = f'{{"email": "a@example.com", "password": "{PASSWORD}", "{name}": 1}}'
-
-        response = await client.post(
-            "/api/v1/users", content=body.encode(), headers={"Content-Type": "application/json"}
-        )
-
-        assert response.status_code == 422
-        assert response.content.isascii()
-        if shown is not None:
-            assert response.json()["error"]["details"]["errors"][0]["loc"] == ["body", shown]

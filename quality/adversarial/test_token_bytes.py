@@ -43,10 +43,6 @@ def issued(**changes: object) -> str:
     return jwt.encode(claims, LOCAL_JWT_SECRET, headers={"typ": HEADER_TYPE})
 
 
-def with_bit_flipped(token: str, position: int, bit: int) -> str:
-    return token[:position] + chr(ord(token[position]) ^ 1 << bit) + token[position + 1 :]
-
-
 class TestDecodeToken:
 
     @pytest.mark.parametrize(("length", "identity"), [(8_192, ADA), (8_193, None)])
@@ -67,28 +63,9 @@ class TestDecodeToken:
 
         assert _verified.cache_info().currsize == before
 
-    @pytest.mark.parametrize("subject", ["zzz", "", str(ADA).upper(), f"urn:uuid:{ADA}", ADA.hex])
-    def test_subject_other_than_a_canonical_uuid_is_refused(self, subject: str) -> None:
-        assert identity_in(create_access_token(subject, settings=SETTINGS)) is None
-
     @pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b.c", "é.é.é", "\0", "\ud800", " "])
     def test_text_that_is_no_token_is_refused(self, text: str) -> None:
         assert identity_in(text) is None
-
-    def test_no_flipped_bit_gives_another_identity(self) -> None:
-        token = create_access_token(ADA, settings=SETTINGS)
-        last = len(token) - 1
-        flips = [(position, bit) for position in range(len(token)) for bit in range(8)]
-        assert len(flips) > 2_000
-
-        accepted = {
-            position: identity
-            for position, bit in flips
-            if (identity := identity_in(with_bit_flipped(token, position, bit)))
-        }
-
-        # The last character of the signature holds bits that mean nothing.
-        assert accepted in ({}, {last: ADA})
 
     @pytest.mark.parametrize("swapped", [1, 2])
     def test_part_of_another_token_is_refused(self, swapped: int) -> None:

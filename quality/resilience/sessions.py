@@ -105,7 +105,7 @@ async def refresh_against_the_end(
             send(third, "POST", EVERYWHERE, tokens["access_token"]),
         )
         for response in renewed:
-            if isinstance(response, Response) and response.status == OK:
+            if response.status == OK:
                 token = response.json()["access_token"]
                 alive += await send(second, "GET", ME, token) != UNAUTHORIZED
     run.report.exactly(

@@ -15,12 +15,18 @@ from redis.exceptions import RedisError
 from app.auth.jwt import create_access_token
 from app.auth.password import hash_password
 from app.core.config import Settings
-from app.db.session import build_engine, build_session_factory
+from app.db.session import SessionFactory, build_engine, build_session_factory
 from app.repositories.user import UserRepository
 from quality.testkit.server import alembic, variables
 
-POSTGRES_URL = os.environ.get("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
-REDIS_URL = os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/9"
+
+def given(name: str) -> str | None:
+    """The variable, also where the tests have cleaned their environment and keep it aside."""
+    return os.environ.get(f"GIVEN_{name}") or os.environ.get(name)
+
+
+POSTGRES_URL = given("DATABASE_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
+REDIS_URL = given("REDIS_URL") or "redis://127.0.0.1:6379/9"
 PASSWORD = "correct horse battery staple"  # noqa: S105  made up, for accounts that are thrown away
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -88,23 +94,33 @@ def settings_of(environment: dict[str, str]) -> Settings:
 
 
 async def create_accounts(
-    database_url: str,
+    database_url: str, *addresses: str, rounds: int = 4, **state: bool
+) -> list[Account]:
+    """An account with a live token for each address, without a request. ``rounds``: the cost of its hash."""
+    settings = settings_of(variables(database_url))
+    engine = build_engine(settings)
+    sessions = build_session_factory(engine)
+    accounts = await accounts_in(sessions, settings, *addresses, rounds=rounds, **state)
+    assert engine is not None  # noqa: S101  the URL is given
+    await engine.dispose()
+    return accounts
+
+
+async def accounts_in(
+    sessions: SessionFactory,
+    settings: Settings,
     *addresses: str,
     is_superuser: bool = False,
     is_active: bool = True,
     rounds: int = 4,
 ) -> list[Account]:
-    """An account with a live token for each address, without a request. ``rounds``: the cost of its hash."""
-    settings = settings_of(variables(database_url))
-    engine = build_engine(settings)
-    assert engine is not None  # noqa: S101  the URL is given
+    """The same, in the database of a server with these settings."""
     hashed = hash_password(PASSWORD, rounds=rounds)
-    async with build_session_factory(engine).begin() as session:
+    async with sessions.begin() as session:
         users = UserRepository(session)
         rows = [await users.create(mail, hashed, is_superuser=is_superuser) for mail in addresses]
         for row in rows:
             row.is_active = is_active
-    await engine.dispose()
     return [
         Account(row.id, row.email, create_access_token(row.id, settings=settings)) for row in rows
     ]

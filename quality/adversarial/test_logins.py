@@ -5,23 +5,33 @@ import json
 from urllib.parse import urlencode
 from uuid import uuid4
 
+from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.auth.password import hash_password
-from quality.adversarial.context import FORM, JSON, Context, attack, somebody
+from app.core.http.forms import MAX_FORM_FIELDS
+from quality.adversarial.attack import attack
+from quality.adversarial.context import FORM, JSON, Context
 from quality.adversarial.expect import expect, expect_challenge, must
 from quality.adversarial.timing import ROUNDS, TRIES, Try, must_take_as_long
 from quality.testkit.client import Response
-from quality.testkit.services import PASSWORD, create_accounts
+from quality.testkit.services import PASSWORD
 
 LOGIN = "/auth/login"
 FORM_TYPE = FORM[1]
+MESSAGES = {
+    "user name twice": "The form contains the same field twice",
+    "unknown field twice": "The form contains the same field twice",
+    "101 fields": "The form has too many fields",
+    "invalid UTF-8": "The form is not valid UTF-8",
+}
 
 
 @attack(
     "A-21",
     "failed login: unknown, known, inactive account, older or malformed hash",
     "the same 401 after the same time",
+    live=True,
 )
-async def timing(context: Context) -> None:
+async def test_timing(context: Context) -> None:
     """Every try of a measurement is about another account: who guesses twice at one may be told something else."""
     hashes = {
         "wrong password": hash_password("another", rounds=ROUNDS),
@@ -64,13 +74,10 @@ async def accounts_with(
     context: Context, hashed: str, count: int = TRIES, *, is_active: bool = True
 ) -> list[str]:
     """The addresses of so many new accounts with this hash in their rows."""
-    addresses = [somebody() for _ in range(count)]
-    await create_accounts(context.database_url, *addresses, is_active=is_active)
-    async with context.database() as database:
-        await database.execute(
-            "UPDATE users SET hashed_password = $1 WHERE email = ANY($2)", hashed, addresses
-        )
-    return addresses
+    accounts = await context.accounts(count, is_active=is_active)
+    for account in accounts:
+        await context.change(account, hashed_password=hashed)
+    return [account.email for account in accounts]
 
 
 @attack(
@@ -78,7 +85,7 @@ async def accounts_with(
     "login as JSON, multipart, file, 1 500 fields, bogus charset, other grant",
     "type: 415; not readable: 400; values: 422",
 )
-async def form(context: Context) -> None:
+async def test_form(context: Context) -> None:
     account = await context.account()
     good = {"username": account.email, "password": PASSWORD}
     plain = urlencode(good)
@@ -86,15 +93,28 @@ async def form(context: Context) -> None:
     await refuse_types(context, plain, good)
     bodies = {
         "1 500 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(1_500))}", 413),
+        "101 fields": ("&".join(f"f{n}=1" for n in range(MAX_FORM_FIELDS + 1)), 400),
+        "ampersands, as many as fit": ("&" * CREDENTIALS_MAX_BYTES, 400),
+        "one more": ("&" * (CREDENTIALS_MAX_BYTES + 1), 413),
+        "three ampersands": ("&&&", 422),
         "150 fields": (f"{plain}&{'&'.join(f'f{n}=1' for n in range(150))}", 400),
         "8 000 ampersands": ("&" * 8_000, 400),
         "user name twice": (f"{plain}&username=x", 400),
+        "user name twice, once empty": (f"{plain}&username=", 400),
+        "grant twice": (f"{plain}&grant_type=password&grant_type=password", 400),
         "password twice, the same": (f"{plain}&{urlencode({'password': PASSWORD})}", 400),
         "bytes beyond ASCII": (f"{plain}\udcff", 400),
         "invalid UTF-8": (f"{plain}&scope=%ff", 400),
         "overlong NUL": (f"{plain}&scope=%c0%80", 400),
         "surrogate": (f"{plain}&scope=%ed%a0%80", 400),
+        "invalid UTF-8 in the user name": (f"username=%f4%90%80%80&password={PASSWORD}", 400),
+        "cut UTF-8 in the password": (f"username={account.email}&password=%c3", 400),
         "another grant": (f"{plain}&grant_type=x", 422),
+        "grant in capitals": (f"{plain}&grant_type=PASSWORD", 422),
+        "grant with a space": (f"{plain}&grant_type=password+", 422),
+        "empty optional fields": (f"{plain}&grant_type=&scope=&client_id=", 200),
+        "unknown field, empty": (f"{plain}&audience=", 200),
+        "a name of 2 000 letters": (f"{plain}&{'x' * 2_000}=1", 200),
         "refresh": (f"{plain}&grant_type=refresh_token", 422),
         "unknown field": (f"{plain}&is_superuser=1", 200),
         "unknown field twice": (f"{plain}&audience=1&audience=1", 400),
@@ -105,11 +125,25 @@ async def form(context: Context) -> None:
         "JSON under this type": (json.dumps(good), 422),
         "user name of 1 000 letters": (f"username={'a' * 1_000}&password=x", 422),
         "client of 2 000 letters": (f"{plain}&client_id={'x' * 2_000}", 422),
+        "scope of 2 000 letters": (f"{plain}&scope={'x' * 2_000}", 422),
+        "secret of 2 000 letters": (f"{plain}&client_secret={'x' * 2_000}", 422),
+        "no user name": (urlencode({"password": PASSWORD}), 422),
     }
     for name, (body, status) in bodies.items():
         with context.variant(name):
             raw = body.encode("utf-8", "surrogateescape")
-            expect(await context.request("POST", LOGIN, [FORM], raw), status)
+            response = await context.request("POST", LOGIN, [FORM], raw)
+            expect(response, status)
+            if told := MESSAGES.get(name):
+                must(response.json()["error"]["message"] == told, f"told: {response.body!r}")
+    for kind in (
+        FORM_TYPE.title(),
+        *(f"{FORM_TYPE}; charset={c}" for c in ("utf-8", "UTF-8", "us-ascii")),
+    ):
+        with context.variant(f"good: {kind}"):
+            expect(
+                await context.request("POST", LOGIN, [("Content-Type", kind)], plain.encode()), 200
+            )
     with context.variant("in the URL"):
         expect(await context.request("POST", f"{LOGIN}?{plain}&note={context.marker}"), 422)
 
@@ -129,6 +163,7 @@ async def refuse_types(context: Context, plain: str, good: dict[str, str]) -> No
         "no type": ([], raw),
         "empty type": ([("Content-Type", "")], raw),
         "text": ([("Content-Type", "text/plain")], raw),
+        "XML": ([("Content-Type", "application/xml")], b"<login/>"),
         "gzip": ([FORM, ("Content-Encoding", "gzip")], gzip.compress(raw)),
         "brotli, it says": ([FORM, ("Content-Encoding", "br")], raw),
     }
@@ -149,7 +184,7 @@ def parts(contents: list[str]) -> bytes:
     "stored hash that is empty, cut, plain text, of an unknown scheme",
     "the 401 of every failed login, and a warning in the log",
 )
-async def malformed_hash(context: Context) -> None:
+async def test_malformed_hash(context: Context) -> None:
     good, long = hash_password(PASSWORD, rounds=4), hash_password(PASSWORD * 3, rounds=4)
     hashes = {
         "empty": "",

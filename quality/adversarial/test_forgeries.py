@@ -6,7 +6,8 @@ import re
 from http import HTTPStatus
 from string import ascii_letters, digits
 
-from quality.adversarial.context import Context, attack
+from quality.adversarial.attack import attack
+from quality.adversarial.context import Context
 from quality.adversarial.expect import expect_challenge, expect_no_http, must
 from quality.adversarial.forge import (
     HEADER,
@@ -30,16 +31,17 @@ OWN_KEY = b"a key of the attacker, long enough for HS512, which is sixty-four by
 
 
 @attack("A-01", "algorithm none in any spelling, empty or no signature", "401")
-async def unsigned(context: Context) -> None:
+async def test_unsigned(context: Context) -> None:
     key, payload = key_of(context.settings), claims(context.alice)
     tokens = {"no algorithm": forged(payload, without(HEADER, "alg"), key=key)}
-    for algorithm in ("none", "None", "NONE", "nOnE", "", "HS256"):
+    for algorithm in ("none", "None", "NONE", "nOnE", "", "HS256", "RS256"):
         header = HEADER | {"alg": algorithm}
         head = (encoded(header) + b"." + encoded(payload)).decode()
         tokens |= {
             f"{algorithm!r}, empty signature": f"{head}.",
             f"{algorithm!r}, two parts": head,
             f"{algorithm!r}, signature of something": f"{head}.e30",
+            f"{algorithm!r}, four parts": f"{head}..",
         }
         if algorithm != "HS256":
             tokens[f"{algorithm!r}, right signature"] = forged(payload, header, key=key)
@@ -47,11 +49,11 @@ async def unsigned(context: Context) -> None:
 
 
 @attack("A-02", "algorithm that is a list, an object, null, a number, 5 kB", "401")
-async def algorithm_of_the_wrong_type(context: Context) -> None:
+async def test_algorithm_of_the_wrong_type(context: Context) -> None:
     key, payload = key_of(context.settings), claims(context.alice)
     algorithms: tuple[object, ...] = (
         ["HS256"], [["HS256"]], [], {"HS256": "HS256"}, {}, None, 0, 256, True, 1.5, "A" * 5_000,
-        "HS256\0", "HS256 ", "hs256",
+        "HS256\0", "HS256 ", "hs256", "HS384", "RS256", "ES256", "EdDSA",
     )  # fmt: skip
     await refuse_all(
         context,
@@ -63,13 +65,16 @@ async def algorithm_of_the_wrong_type(context: Context) -> None:
 
 
 @attack("A-03", "HMAC with a public key, the header naming RS256 or HS256", "401")
-async def public_key_as_secret(context: Context) -> None:
+async def test_public_key_as_secret(context: Context) -> None:
     payload = claims(context.alice)
     keys = {
         "PEM": PUBLIC_KEY,
         "PEM without line end": PUBLIC_KEY.strip(),
         "empty": b"",
         "NUL": b"\0",
+        "a word": b"secret",
+        "cut": key_of(context.settings)[:-1],
+        "longer": key_of(context.settings) + b"x",
     }
     await refuse_all(
         context,
@@ -82,7 +87,7 @@ async def public_key_as_secret(context: Context) -> None:
 
 
 @attack("A-04", "HS384 and HS512 with the right key, where HS256 is set", "401")
-async def stronger_algorithm(context: Context) -> None:
+async def test_stronger_algorithm(context: Context) -> None:
     key, payload = key_of(context.settings), claims(context.alice)
     tokens = {}
     for bits in ("384", "512"):
@@ -94,7 +99,7 @@ async def stronger_algorithm(context: Context) -> None:
 
 
 @attack("A-05", "header jwk, jku, x5u, x5c with a key of the attacker", "401, no call to anywhere")
-async def key_in_the_token(context: Context) -> None:
+async def test_key_in_the_token(context: Context) -> None:
     calls = []
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -124,7 +129,7 @@ async def key_in_the_token(context: Context) -> None:
 
 
 @attack("A-06", "key id that is a path, SQL, NUL, a number, 4 kB", "401")
-async def key_id(context: Context) -> None:
+async def test_key_id(context: Context) -> None:
     payload = claims(context.alice)
     ids: tuple[object, ...] = (
         "../../dev/null",
@@ -148,8 +153,10 @@ async def key_id(context: Context) -> None:
         )
 
 
-@attack("A-10", "payload that is a list, text, invalid UTF-8, or says sub twice", "401")
-async def payload_that_is_no_object(context: Context) -> None:
+@attack(
+    "A-10", "payload or header that is a list, text, invalid UTF-8, or says a name twice", "401"
+)
+async def test_payload_that_is_no_object(context: Context) -> None:
     key, good = key_of(context.settings), json.dumps(claims(context.alice))
     payloads: dict[str, object] = {
         "nothing": b"", "null": b"null", "number": b"1", "list": b"[]", "list of claims": f"[{good}]".encode(),
@@ -163,11 +170,16 @@ async def payload_that_is_no_object(context: Context) -> None:
         payloads[f"{name} twice"] = f"{{{second}, {good[1:]}".encode()
         payloads[f"{name} twice, the other way round"] = f"{good[:-1]}, {second}}}".encode()
     tokens = {name: forged(payload, key=key) for name, payload in payloads.items()}
+    for header in (
+        b"", b"{", b"null", b"[]", b'"HS256"', b"1", b"\xff", b'{"alg":"HS256","typ":"at+jwt"', b'{"alg":NaN}',
+        b'{"alg":' + b"1" * 5_000 + b"}",
+    ):  # fmt: skip
+        tokens[f"header {header!r:.40}"] = forged(claims(context.alice), header, key=key)
     await refuse_all(context, tokens)
 
 
 @attack("A-17", "crit with an unknown extension, b64, zip, enc", "401")
-async def extension(context: Context) -> None:
+async def test_extension(context: Context) -> None:
     extras: tuple[dict[str, object], ...] = (
         {"crit": ["exp"]}, {"crit": ["x"], "x": 1}, {"crit": ["b64"], "b64": True}, {"crit": ["b64"], "b64": False},
         {"crit": []}, {"crit": "exp"}, {"b64": False}, {"zip": "DEF"}, {"enc": "A256GCM"}, {"cty": "JWT"},
@@ -177,7 +189,7 @@ async def extension(context: Context) -> None:
 
 
 @attack("A-19", "every bit of a good token flipped, every last letter", "401; never somebody else")
-async def bit_flips(context: Context) -> None:
+async def test_bit_flips(context: Context) -> None:
     token = forged(claims(context.alice), key=key_of(context.settings))
     await accept(context, token)
     for place, byte in enumerate(token.encode()):

@@ -4,7 +4,8 @@ from functools import partial
 from urllib.parse import unquote
 from uuid import uuid4
 
-from quality.adversarial.context import Context, attack
+from quality.adversarial.attack import attack
+from quality.adversarial.context import Context
 from quality.adversarial.counting import FORWARDED, TRUSTING, TRUSTING_ANOTHER, Meter, own_count
 from quality.adversarial.expect import expect, must
 from quality.testkit.client import Response, message
@@ -46,7 +47,7 @@ ONE_CLIENT = {
     "the last who is no proxy",
     modules=True,
 )
-async def forwarded_for(context: Context) -> None:
+async def test_forwarded_for(context: Context) -> None:
     async with context.another(*TRUSTING, **own_count(PLENTY)) as trusting:
         for claim, client in CHAINS.items():
             with context.variant(f"trusted: {claim:.50}"):
@@ -102,6 +103,7 @@ DISGUISES = {
     "X-HTTP-Method": "GET",
     "X-Method-Override": "OPTIONS",
     "Base-URL": f"http://{EVIL}",
+    "X-Method": "GET",
     "Via": f"1.1 {EVIL}",
     "Upgrade": "h2c",
     "Connection": f"close, {FORWARDED}, Authorization",
@@ -111,7 +113,7 @@ DISGUISES = {
 @attack(
     "A-55", "headers that would change host, scheme, path or method", "the same answer as without"
 )
-async def disguises(context: Context) -> None:
+async def test_disguises(context: Context) -> None:
     for method, path, token in (
         ("GET", "/docs", ""),
         ("GET", "/openapi.json", ""),
@@ -137,12 +139,30 @@ def lasting(response: Response) -> set[tuple[str, str]]:
 
 MALFORMED_HOSTS = (
     "x/health?", "x/../../health", "x#", "x?y", "user@x", "user:secret@x", "x y", "x\\y", "x:y", "x:99999999",
-    "[::1", "::1", "x,y", "<script>", "ä.example", "x" * 1_000, "http://x", "x\tb",
+    "[::1", "[zz]", "::1", "x,y", "<script>", '"x"', "x:1:2", "ä.example", "x" * 1_000, "http://x", "x\tb",
 )  # fmt: skip
 FOREIGN_HOSTS = (
     EVIL, f"{EVIL}:80", "example.com", "api.example.com.", "api.example.com.evil.example",
     "evil-api.example.com", "example.org", ".example.org", "xexample.org", "127.0.0.2", "localhost", "",
+    "-.example.org", f"api.example.com@{EVIL}", f"{EVIL}@api.example.com", f"api.example.com:@{EVIL}",
+    f"api.example.com:80@{EVIL}", "api.example.com:evil", "api.example.com:80:80", "api.example.com/health",
+    f"{EVIL}/.example.org", f"{EVIL}?.example.org", f"{EVIL}#.example.org", f"{EVIL}:80 .example.org",
+    f"{EVIL}\\.example.org", f"api.example.com, {EVIL}", "[::1]", "[::1]:80", "x" * 1_000 + ".example.org",
 )  # fmt: skip
+SERVED_HOSTS = (
+    "api.example.com", "API.Example.COM", "api.example.com:8000", "api.example.com:", "a.example.org:80",
+    "a.b.example.org:443",
+)  # fmt: skip
+HOSTS = (
+    "localhost:8000",
+    "127.0.0.1",
+    "[::1]",
+    "[2001:db8::1]:8000",
+    "app_1:8000",
+    "xn--bcher-kva.example",
+    EVIL,
+    "",
+)
 
 
 @attack(
@@ -151,11 +171,11 @@ FOREIGN_HOSTS = (
     "400, counted, and never shown",
     modules=True,
 )
-async def hosts(context: Context) -> None:
+async def test_hosts(context: Context) -> None:
     names = f"{HOST},api.example.com,*.example.org"
     async with context.another(ALLOWED_HOSTS=names, **own_count(PLENTY)) as picky:
         meter = Meter()
-        for host in ("api.example.com", "a.example.org:80"):
+        for host in SERVED_HOSTS:
             with context.variant(f"good: {host}"):
                 expect(await meter.read(partial(picky.send, to(host))), 401)
         for host in (*MALFORMED_HOSTS, *FOREIGN_HOSTS):
@@ -163,6 +183,11 @@ async def hosts(context: Context) -> None:
                 response = await meter.read(partial(picky.send, to(host)))
                 expect(response, 400)
                 must(not host or host.encode() not in said(response), "the answer shows it")
+        with context.variant("none, before HTTP/1.1"):
+            expect(await picky.send(f"GET {ME} HTTP/1.0\r\n\r\n".encode()), 400)
+    for host in HOSTS:
+        with context.variant(f"good: {host} where every name is served"):
+            expect(await context.send(to(host)), 401)
     for host in MALFORMED_HOSTS:
         with context.variant(f"{host:.40} where every name is served"):
             expect(await context.send(to(host)), 400)
@@ -186,15 +211,24 @@ def said(response: Response) -> bytes:
     return repr(response.headers).encode() + response.body
 
 
-OTHER_PATHS = (
-    "//api/v1/users/me", "/api//v1/users/me", "/api/v1//users/me", "/./api/v1/users/me", "/x/../api/v1/users/me",
-    "/api/v1/./users/me", "/api/v1/x/../users/me", "/api/v1/%2e%2e/v1/users/me", "/%2e/api/v1/users/me",
-    "/api/v1/users/me/", "/api/v1/users/", "/api/v1/users/me%2f", "/api/v1/users/me%2F..", "/api/v1/users/me%5c",
-    "/api/v1/users/me%20", "/api/v1/users/me;x=1", "/api/v1/users/%2e%2e", "/API/v1/users/me", "/api/V1/users/me",
-    "/api/v1/Users/me", "/api/v1/users/ME", "/api/v1/users/%", "/api/v1/users/%zz", "/api/v1/users/%256de",
-    "/api/v1/users/me%ff", "/api/v1/users/%c0%af", "/api/v1/users/me%00", "/api/v1/users/me%0a",
-    "/api/v1/users/me%0d%0aLocation:%20http://evil.example", "/api/v0/users/me", "/api/v1", "/", "*",
-)  # fmt: skip
+OTHER_PATHS = {
+    404: (
+        "//api/v1/users/me", "/api//v1/users/me", "/api/v1//users/me", "/./api/v1/users/me", "/x/../api/v1/users/me",
+        "/api/v1/./users/me", "/api/v1/users/./me", "/api/v1/x/../users/me", "/api/v1/%2e%2e/v1/users/me",
+        "/%2e/api/v1/users/me", "/api/v1/users/me/", "/api/v1/users/", "/api/v1/users/me%2f", "/api/v1/users/me%2F..",
+        "/API/v1/users/me", "/api/V1/users/me", "/api/v1/Users/me", "/api/v0/users/me", "/api/v1", "/", "*", "/health/",
+        "/docs/", "/docs/assets/..%2f..%2f__init__.py", "/docs/assets/redoc.standalone.js",
+    ),
+    422: (
+        "/api/v1/users/me%5c", "/api/v1/users/me%20", "/api/v1/users/me;x=1", "/api/v1/users/%2e%2e",
+        "/api/v1/users/ME", "/api/v1/users/%", "/api/v1/users/%zz", "/api/v1/users/%256de",
+    ),
+    400: (
+        "/api/v1/users/me%ff", "/api/v1/users/%c0%af", "/api/v1/users/%ed%a0%80", "/api/v1/users/me%00",
+        "/api/v1/users/me%0a", "/api/v1/users/me%7f", "/api/v1/users/me%0d%0aLocation:%20http://evil.example",
+        "/api/v1/users/me?x=%ff", "/api/v1/users/me?x=%00", "/health%0a",
+    ),
+}  # fmt: skip
 SAME_PATHS = (
     "/api/v1/users/m%65",
     "/%61pi/v1/users/me",
@@ -211,15 +245,16 @@ SAME_PATHS = (
     "404, 400 or 422, counted, and never a redirect",
     modules=True,
 )
-async def paths(context: Context) -> None:
+async def test_paths(context: Context) -> None:
     async with context.another(**own_count(PLENTY)) as fresh:
         meter = Meter()
-        for path in (*OTHER_PATHS, *SAME_PATHS):
-            with context.variant(path):
-                send = partial(fresh.get, path, context.alice.token)
-                response = await (meter.read(send) if is_limited(path) else send())
-                expect(response, *((200,) if path in SAME_PATHS else (400, 404, 422)))
-                must(response.header("location") is None, "a redirect")
+        for status, paths in {**OTHER_PATHS, 200: SAME_PATHS}.items():
+            for path in paths:
+                with context.variant(path):
+                    send = partial(fresh.get, path, context.alice.token)
+                    response = await (meter.read(send) if is_limited(path) else send())
+                    expect(response, status)
+                    must(response.header("location") is None, "a redirect")
 
 
 def is_limited(path: str) -> bool:

@@ -12,7 +12,8 @@ from app.core.resources import build_cache, build_redis
 from app.core.telemetry.base import NullTelemetry
 from app.db.session import build_engine, build_session_factory
 from app.models.user import User, user_key
-from quality.adversarial.context import Context, attack
+from quality.adversarial.attack import attack
+from quality.adversarial.context import Context
 from quality.adversarial.expect import expect, must
 from quality.adversarial.gated import HeldRedis
 from quality.testkit.client import Response, message
@@ -39,9 +40,13 @@ def name_of(context: Context, key: str) -> str:
 
 
 @attack(
-    "A-62", "a stranger asks for what an admin has warmed", "403, and nothing is read", modules=True
+    "A-62",
+    "a stranger asks for what an admin has warmed",
+    "403, and nothing is read",
+    modules=True,
+    live=True,
 )
-async def warm_for_a_stranger(context: Context) -> None:
+async def test_warm_for_a_stranger(context: Context) -> None:
     victim = await context.account()
     name = name_of(context, user_key(victim.id))
     async with redis_of(context) as redis:
@@ -102,8 +107,9 @@ async def warm(account: Account, *servers: Context) -> None:
     "an account changes while two servers have it cached",
     "the new state on the next read; past the application, within the TTL",
     modules=True,
+    live=True,
 )
-async def stale_account(context: Context) -> None:
+async def test_stale_account(context: Context) -> None:
     async with context.another() as other:
         for change in (deactivate, rename, demote, delete):
             account = await context.account(is_superuser=True)
@@ -114,13 +120,15 @@ async def stale_account(context: Context) -> None:
                     await check_new_state(server, account, change)
     lives = {"CACHE_DEFAULT_TTL_SECONDS": "1", "AUTH_USER_CACHE_TTL_SECONDS": "1"}
     async with context.another(**lives) as one, context.another(**lives) as two:
-        for statement in ("UPDATE users SET is_active = false", "DELETE FROM users"):
+        for change in (deactivate, delete):
             account = await context.account(is_superuser=True)
             await warm(account, one, two)
-            async with context.database() as database:
-                await database.execute(f"{statement} WHERE id = $1", account.id)
+            await (
+                context.delete(account)
+                if change is delete
+                else context.change(account, is_active=False)
+            )
             await asyncio.sleep(TTL_SECONDS)
-            change = delete if statement.startswith("DELETE") else deactivate
             for name, server in {"one": one, "other": two}.items():
                 with context.variant(
                     f"{change.__name__} past the application, on the {name} server"
@@ -147,8 +155,9 @@ async def check_new_state(server: Context, account: Account, change: Change) -> 
     "a reader stores what a writer has changed meanwhile",
     "the next read is fresh",
     modules=True,
+    live=True,
 )
-async def late_fill(context: Context) -> None:
+async def test_late_fill(context: Context) -> None:
     held = HeldRedis(context.environment["REDIS_URL"])
     await held.forward()
     try:
@@ -198,7 +207,7 @@ DECEPTIVE = (
     "no-store, and never mixed",
     modules=True,
 )
-async def shared_cache(context: Context) -> None:
+async def test_shared_cache(context: Context) -> None:
     paths = (*PRIVATE, path_of(context.alice), path_of(context.alice).removeprefix("/api/v1"))
     for path in paths:
         for method in ("GET", "HEAD"):

@@ -9,9 +9,10 @@ from redis.asyncio import Redis
 
 from app.core.cache.redis import MAX_VALUE_BYTES, TOMBSTONE
 from app.models.user import caller_key, user_key
-from quality.adversarial.caching import ME, name_of, path_of, redis_of, warm
-from quality.adversarial.context import Context, attack
+from quality.adversarial.attack import attack
+from quality.adversarial.context import Context
 from quality.adversarial.expect import expect, must
+from quality.adversarial.test_caching import ME, name_of, path_of, redis_of, warm
 
 LARGE_BYTES = 50_000_000
 
@@ -31,8 +32,9 @@ class Bomb:
     "garbage, another's entry, pickle, 50 MB or another type in Redis",
     "the database's answer; the entry is replaced",
     modules=True,
+    live=True,
 )
-async def poisoned_entries(context: Context) -> None:
+async def test_poisoned_entries(context: Context) -> None:
     crater = context.folder / "crater"
     async with redis_of(context) as redis:
         for key_of, path in ((user_key, path_of(context.alice)), (caller_key, ME)):

@@ -1,10 +1,12 @@
 """Request ids: forged ones, and whether every answer has one: A-52, A-53."""
 
+import asyncio
+import json
 from collections.abc import Sequence
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from quality.adversarial.context import JSON, Context, attack
+from quality.adversarial.attack import attack
+from quality.adversarial.context import JSON, Context
 from quality.adversarial.counting import own_count
 from quality.adversarial.expect import expect, expect_no_http, must
 from quality.testkit.client import Response
@@ -37,11 +39,11 @@ CONTROLS = {
     "DEL": b"a\x7f",
     "a bare CR": b"a\rb",
 }
-ECHOED = ("a", "two words", "<b>{0.__class__}%s%n</b>", "x" * 128)
+ECHOED = ("a", "0190-client.id_7:/+=~", "two words", "it's", "<b>{0.__class__}%s%n</b>", "x" * 128)
 
 
 @attack("A-52", "request ids that forge a log line or a header", "a new id, or 400")
-async def forged_request_id(context: Context) -> None:
+async def test_forged_request_id(context: Context) -> None:
     for name, value in REPLACED.items():
         with context.variant(name):
             await replaced(context, value)
@@ -69,6 +71,19 @@ async def forged_request_id(context: Context) -> None:
         with context.variant(f"good: {good:.20}"):
             response = await context.send(with_ids(good.encode()))
             must(response.header(ID.lower()) == good, "a good id was replaced")
+    with context.variant("the next request of a connection has its own"):
+        connection = context.connect()
+        first = await connection.request("GET", "/health", [(ID, "first")])
+        must(first.header(ID.lower()) == "first", "a good id was replaced")
+        is_new(await connection.request("GET", "/health"))
+    with context.variant("100 at once do not mix theirs"):
+        sent = [f"request-{number}" for number in range(100)]
+        responses = await asyncio.gather(
+            *(context.get(ME, headers=[("x-ReQuEsT-iD", id_)]) for id_ in sent)
+        )
+        for id_, response in zip(sent, responses, strict=True):
+            expect(response, 401)
+            must(response.header(ID.lower()) == id_, "another id")
 
 
 def with_ids(*values: bytes) -> bytes:
@@ -82,8 +97,8 @@ async def replaced(context: Context, *values: bytes) -> None:
     expect(response, 200)
     request_id = is_new(response)
     await context.settled()
-    lines = [line for line in context.server.records() if line.get("request_id") == request_id]
-    must([line["level"] for line in lines] == ["INFO"], f"in the log: {lines}")
+    lines = [line for line in context.server.log.text.splitlines() if request_id in line]
+    must([json.loads(line)["level"] for line in lines] == ["INFO"], f"in the log: {lines}")
 
 
 def is_new(response: Response) -> str:
@@ -95,7 +110,7 @@ def is_new(response: Response) -> str:
 @attack(
     "A-53", "every status without an id and with one", "the id in header and body", modules=True
 )
-async def request_id_everywhere(context: Context) -> None:
+async def test_request_id_everywhere(context: Context) -> None:
     token, other = context.alice.token, f"{USERS}/{context.bob.id}"
     taken = b'{"email": "%s", "password": "%s"}' % (context.bob.email.encode(), PASSWORD.encode())
     await with_and_without(context, 200, "GET", "/health")
@@ -132,7 +147,7 @@ async def on_other_servers(context: Context) -> None:
     async with context.another(DATABASE_URL=away, AUTH_USER_CACHE_ENABLED="false") as without:
         await with_and_without(without, 503, "GET", ME, headers=bearer)
     # A database without our tables: nobody has run the migrations.
-    empty = urlunsplit(urlsplit(context.database_url)._replace(path="/postgres"))
+    empty = f"sqlite:///{(context.folder / 'empty.sqlite3').as_posix()}"
     async with context.another(
         DATABASE_URL=empty, AUTH_USER_CACHE_ENABLED="false", may_log="^unhandled_exception"
     ) as broken:
