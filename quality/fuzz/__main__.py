@@ -51,7 +51,7 @@ async def target(folder: Path, seed: int) -> AsyncIterator[Target]:
         [user] = await create_accounts(url, "user@example.com")
         [admin] = await create_accounts(url, "admin@example.com", is_superuser=True)
         async with serving(folder, variables(url, **PATIENT)) as server:
-            yield Target(server, user, admin, seed)
+            yield Target(server, url, user, admin, seed)
 
 
 async def fuzz(report: Report, folder: Path, seed: int, size: Size) -> None:

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import count
+from typing import Any
 from urllib.parse import urlencode
 
 from quality.fuzz.example import NAME, Examples, Schema
@@ -53,13 +54,13 @@ async def corpus(target: Target) -> list[Sample]:
 
 
 async def documented(document: Schema, target: Target) -> AsyncIterator[Sample]:
-    """Each operation by each account if it needs one, GET also as HEAD. Each has things of its own."""
+    """Each operation by a user and an admin of its own if it needs one, GET also as HEAD."""
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            for caller in target.accounts if operation.get("security") else (target.user,):
+            for is_admin in (False, True) if operation.get("security") else (False,):
                 for verb in ("GET", "HEAD") if method == "get" else (method.upper(),):
-                    things = await made(document, path, caller, target)
-                    yield sample(document, verb, path, caller, things)
+                    caller = await target.somebody(is_superuser=is_admin)
+                    yield await Author(document, target, caller).write(verb, path)
 
 
 def undocumented(target: Target) -> Iterator[Sample]:
@@ -68,51 +69,84 @@ def undocumented(target: Target) -> Iterator[Sample]:
             yield Sample(f"{method} {path}", message(method, path, [NAMED]), target.user)
 
 
-def known(caller: Account, things: dict[str, str]) -> dict[str, str]:
-    """The fields whose values must be more than well formed."""
-    return {
-        "email": f"{NAME}@example.com",
-        "password": PASSWORD,
-        "username": caller.email,
-        "user_id": str(caller.id),
-        **things,
-    }
+@dataclass
+class Author:
+    """Writes requests for one caller, with what the application has told it: a refresh token, the id of a thing.
 
+    ``told`` are the fields whose values must be more than well formed. What it cannot find out is well formed all the same.
+    """
 
-async def made(document: Schema, path: str, caller: Account, target: Target) -> dict[str, str]:
-    """An id for each name in the path that is not known: POST to the path in front of it makes the thing."""
-    things: dict[str, str] = {}
-    for place in PLACEHOLDER.finditer(path):
-        above, name = path[: place.start()], place[1]
-        if name in known(caller, things):
-            continue
-        if "post" not in document["paths"].get(above, {}):
-            raise SystemExit(f"{path}: no POST {above} makes a {name}: tell `known` of corpus.py")
-        request = sample(document, "POST", above, caller, things)
-        connection = Connection(target.server.port)
+    document: Schema
+    target: Target
+    caller: Account
+    told: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.told |= {
+            "email": self.caller.email,
+            "username": self.caller.email,
+            "password": PASSWORD,
+            "user_id": str(self.caller.id),
+        }
+
+    async def write(self, method: str, path: str) -> Sample:
+        """The request, about things that are there now. Where an address must be a new one, it is."""
+        await self.log_in()
+        for place in PLACEHOLDER.finditer(path):
+            if place[1] not in self.told:
+                await self.find(path[: place.start()], place[1])
+        written = self.sample(method, path)
+        if self.caller.email.encode() in written.raw and await self.send(written) is None:
+            self.told["email"] = f"{NAME}@example.com"
+        return self.sample(method, path)
+
+    async def log_in(self) -> None:
+        """Remember by its name what each login tells, whatever it is that takes an address and a password."""
+        for path, operations in self.document["paths"].items():
+            operation = operations.get("post", {})
+            if operation.get("security") or "login" not in path:
+                continue
+            shown = await self.send(self.sample("POST", path))
+            told = {name: value for name, value in (shown or {}).items() if isinstance(value, str)}
+            self.told |= told
+            secrets = (value.encode() for name, value in told.items() if name.endswith("token"))
+            self.target.secrets.update(dict.fromkeys(secrets, self.caller))
+
+    async def find(self, above: str, name: str) -> None:
+        """The id for a name in a path: of what POST to the path in front of it makes, else of the first that GET lists."""
+        operations = self.document["paths"].get(above, {})
+        for method in ("POST", "GET"):
+            if method.lower() in operations and (
+                shown := await self.send(self.sample(method, above))
+            ):
+                for thing in (shown, *shown.get("items", ())):
+                    if "id" in thing:
+                        self.told[name] = str(thing["id"])
+                        return
+
+    async def send(self, request: Sample) -> dict[str, Any] | None:
+        """What a successful response holds; ``None`` for another one."""
+        connection = Connection(self.target.server.port)
         response = await connection.exchange([request.numbered(next(THINGS))])
-        if response.status != HTTPStatus.CREATED:
-            raise SystemExit(f"{path}: POST {above} makes no {name}: {response.body!r}")
-        things[name] = str(response.json()["id"])
-    return things
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            return None
+        return dict(response.json()) if response.body else {}
 
-
-def sample(
-    document: Schema, method: str, path: str, caller: Account, things: dict[str, str]
-) -> Sample:
-    operation = document["paths"][path]["get" if method == "HEAD" else method.lower()]
-    examples = Examples(document, known(caller, things))
-    values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
-    for parameter in operation.get("parameters", ()):
-        name = parameter["name"]
-        values[parameter["in"]][name] = str(examples.value(parameter["schema"], name))
-    where = path.format(**values["path"])
-    if values["query"]:
-        where += f"?{urlencode(values['query'])}"
-    body, kind = content(examples, operation)
-    headers = [NAMED, *values["header"].items(), *kind]
-    token = caller.token if operation.get("security") else ""
-    return Sample(f"{method} {path}", message(method, where, headers, body, token), caller)
+    def sample(self, method: str, path: str) -> Sample:
+        operation = self.document["paths"][path]["get" if method == "HEAD" else method.lower()]
+        examples = Examples(self.document, self.told)
+        values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
+        for parameter in operation.get("parameters", ()):
+            name = parameter["name"]
+            values[parameter["in"]][name] = str(examples.value(parameter["schema"], name))
+        where = path.format(**values["path"])
+        if values["query"]:
+            where += f"?{urlencode(values['query'])}"
+        body, kind = content(examples, operation)
+        headers = [NAMED, *values["header"].items(), *kind]
+        token = self.caller.token if operation.get("security") else ""
+        raw = message(method, where, headers, body, token)
+        return Sample(f"{method} {path}", raw, self.caller)
 
 
 def content(examples: Examples, operation: Schema) -> tuple[bytes, Headers]:

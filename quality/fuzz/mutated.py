@@ -12,6 +12,8 @@ from quality.testkit.report import Report
 SHOWN = 5  # findings of one kind
 SHOWN_BYTES = 2_000
 GROWTH_MIB = 32.0
+MOST = 0.75
+UNREAD = ("400", "405", "408", "411", "413", "414", "415", "422", "431")
 WARM_UP = 10  # a tenth of the mutations, after which the memory is expected to stay
 
 
@@ -25,11 +27,21 @@ async def fuzz_mutated(report: Report, target: Target, mutations: int, flips: in
 
 
 async def refuse_none(report: Report, target: Target, samples: list[Sample], when: str) -> None:
-    """What is not spoiled is accepted: else the mutations would begin with what is wrong already."""
+    """What is not mutated is read: else the mutations would begin with what is wrong already.
+
+    The values may still be wrong: an admin's route for a user, a link that was mailed to nobody.
+    """
     findings = await send_all(target, enumerate(unspoiled(samples, when)))
     show(findings)
+    unread = sum(findings.seen[status] for status in UNREAD)
+    report.exactly(f"raw: right requests that were not read {when}", 0, unread)
     accepted = sum(findings.seen[status] for status in ("200", "201", "202", "204"))
-    report.exactly(f"raw: right requests accepted {when}", len(samples), accepted)
+    report.row(
+        f"raw: right requests accepted {when}",
+        f">= {MOST:.0%} of {len(samples)}",
+        str(accepted),
+        kept=accepted >= MOST * len(samples),
+    )
 
 
 async def spoil_tokens(report: Report, target: Target, flips: int) -> None:
