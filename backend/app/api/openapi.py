@@ -5,7 +5,8 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 TAGS: list[dict[str, Any]] = [
-    {"name": "users", "description": "Accounts: create one, read one's own, read any as an admin."},
+    {"name": "users", "description": "Accounts: create one, read, change and delete one's own."},
+    {"name": "admin", "description": "Accounts of others, for admins."},
     {"name": "health", "description": "Probes for a load balancer or an orchestrator."},
     {"name": "auth", "description": "Log in for an access token, and see who is logged in."},
     {

@@ -24,10 +24,12 @@ class Caller(BaseModel):
 
     id: UUID
     email: str
+    display_name: str | None
     is_active: bool
     is_superuser: bool
     created_at: datetime
     updated_at: datetime
+    version: int
     sessions_ended_at: datetime | None
     session_id: UUID | None = None
     session_created_at: datetime | None = None

@@ -88,5 +88,7 @@ async def _check(
 async def _renew_hash(db: AsyncSession, user: User, renewed: str) -> None:
     """Store ``renewed``, unless the account was deleted or got another password since it was read."""
     unchanged = (User.id == user.id) & (User.hashed_password == user.hashed_password)
-    await db.execute(update(User).where(unchanged).values(hashed_password=renewed))
+    # A new version, because ``updated_at`` is in what the version is the ETag of.
+    values = {"hashed_password": renewed, "version": User.version + 1}
+    await db.execute(update(User).where(unchanged).values(values))
     mark_dirty(db, user)

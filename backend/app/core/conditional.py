@@ -16,9 +16,9 @@ from app.core.errors import BadRequest, PreconditionFailed
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 TAGS = re.compile(rf"{TAG}(?:[ \t]*,[ \t]*{TAG})*")
-MAX_LENGTH = 1_024  # told to clients; the limit of all headers is what holds
+MAX_LENGTH = 1_024
 
-Field = Annotated[str | None, Header(json_schema_extra={"maxLength": MAX_LENGTH})]
+Field = Annotated[str | None, Header(max_length=MAX_LENGTH)]
 
 
 class Versioned(Protocol):

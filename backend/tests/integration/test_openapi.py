@@ -1,6 +1,7 @@
 """The OpenAPI document tells the truth: what may be sent, what can be returned, and who may call."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,8 @@ from tests.fixtures.callers import Caller, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import NONE, OPERATIONS, Row
-from tests.fixtures.resource import PLACEHOLDER
+from tests.fixtures.resource import PLACEHOLDER, ErrorCase
+from tests.fixtures.versions import changed_meanwhile
 
 LEGACY = {"/health", "/auth/login", "/auth/me", "/users", "/users/me", "/users/{user_id}"}
 READY = "v1_health_ready"
@@ -293,6 +295,11 @@ def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
         for parameter in operation.get("parameters", ())
         if parameter["in"] == "query"
     ]
+    calls += [
+        Call(422, method, path, as_user=True, options={"headers": {parameter["name"]: "x" * 1_025}})
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "header" and malformed == path
+    ]
     if row.body != NONE:
         calls += [
             Call(415, method, path, options={"content": b"{}"}),
@@ -307,11 +314,24 @@ def entitled(row: Row, callers: Callers) -> Caller:
     return callers["self"] if row.statuses["self"] < 400 else replace(admin, about=admin.account)
 
 
-async def provoked(client: AsyncClient, row: Row, caller: Caller) -> list[Response]:
-    """The responses that the resource of the operation says how to get."""
+# Where the resource says nothing else. What is 409 for no other reason is, once the row has changed meanwhile.
+USUAL = {
+    304: ErrorCase(headers={"If-None-Match": "*"}),
+    412: ErrorCase(headers={"If-Match": '"0"'}),
+    409: ErrorCase(meanwhile=True),
+}
+
+
+async def provoked(
+    client: AsyncClient, row: Row, caller: Caller, operation: dict[str, Any]
+) -> list[Response]:
+    """The responses that the resource of the operation says how to get, and those to conditions."""
+    declared = {status: by for status, by in USUAL.items() if str(status) in operation["responses"]}
     responses = []
-    for status, by in row.error_cases.items():
-        response = await send(client, replace(row, resource=row.resource.with_case(by)), caller)
+    for status, by in {**declared, **row.error_cases}.items():
+        case = replace(row, resource=row.resource.with_case(by))
+        with changed_meanwhile() if by.meanwhile else nullcontext():
+            response = await send(client, case, caller, headers=by.headers)
         assert response.status_code == status, f"{row.route}: {response.text}"
         responses.append(response)
     return responses
@@ -344,7 +364,7 @@ class TestStatuses:
             await send(server, row, callers["admin"], exists=False)
             for server in (client, broken, without_database, limited)
         ]
-        responses += await provoked(client, row, caller)
+        responses += await provoked(client, row, caller, operation)
 
         assert {int(status) for status in operation["responses"]} == {
             response.status_code for response in responses

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from httpx2 import AsyncClient, Response
-from sqlalchemy import Select, String, delete, insert, select, text
+from sqlalchemy import String, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -24,7 +24,7 @@ from app.repositories.pages import CURSOR_MAX_LENGTH, sorts
 from tests.fixtures.auth import headers_of
 from tests.fixtures.books import SORTS, Book, app
 from tests.fixtures.cache import statements
-from tests.fixtures.db import is_postgres
+from tests.fixtures.plans import plan_of
 
 __all__ = ["app", "statements"]  # the fixtures
 
@@ -272,18 +272,6 @@ class TestPlan:
 
             assert "ix_books_of_test" in plan, plan
             assert not re.search("Seq Scan|Sort|Bitmap|TEMP B-TREE", plan), plan
-
-
-async def plan_of(db: AsyncSession, query: Select[Book]) -> str:
-    """How the database would run ``query``; PostgreSQL does without an index only where none serves."""
-    explain = "EXPLAIN QUERY PLAN"
-    if is_postgres():
-        explain = "EXPLAIN"
-        for way in ("seqscan", "sort", "bitmapscan"):
-            await db.execute(text(f"SET LOCAL enable_{way} = off"))
-    statement = query.compile(db.get_bind(), compile_kwargs={"literal_binds": True})
-    rows = await db.execute(text(f"{explain} {statement}".replace(":", "\\:")))
-    return "\n".join(str(row[-1]) for row in rows)
 
 
 class OwnBase(DeclarativeBase):

@@ -1,15 +1,106 @@
 """What admins do to the accounts of others."""
 
-from app.api.v1.schemas.error import errors
+from typing import Annotated
+
+from fastapi import Depends, Query
+from sqlalchemy import ColumnElement, false, true
+
+from app.api.v1.schemas.admin import UserAccess, UserActivation, UserAdmin, UserQuery
+from app.api.v1.schemas.error import WITH_BODY, errors
+from app.api.v1.schemas.page import PageOf
+from app.auth.administration import delete_user, set_access, set_active
 from app.auth.dependencies import AdminUser
 from app.auth.sessions import end_all
+from app.core.conditional import IfMatch, IfNoneMatch
 from app.core.errors import NotFound
 from app.core.http.fields import CanonicalUuid
 from app.core.http.routing import Router
 from app.db.session import DbSession
-from app.repositories.user import UserRepository
+from app.models.user import User
+from app.repositories.pages import starts_with
+from app.repositories.user import SORTS, UserRepository
 
 router = Router(prefix="/admin", tags=["admin"])
+
+
+async def get_account(user_id: CanonicalUuid, caller: AdminUser, db: DbSession) -> User:
+    """The account in the path, once it is known that the current user is an admin. Raises ``NotFound``."""
+    user = await UserRepository(db).get_by_id(user_id)
+    if user is None:
+        raise NotFound("User not found")
+    return user
+
+
+Account = Annotated[User, Depends(get_account)]
+
+
+@router.get("/users", responses=errors(401, 403, 422, 429, 503))
+async def list_users(
+    caller: AdminUser, db: DbSession, query: Annotated[UserQuery, Query()]
+) -> PageOf[UserAdmin]:
+    """A page of all accounts, oldest first."""
+    page = await UserRepository(db).page(
+        SORTS[query.order], *conditions_of(query), limit=query.limit, after=query.after
+    )
+    return PageOf[UserAdmin].model_validate(page)
+
+
+def conditions_of(query: UserQuery) -> list[ColumnElement[bool]]:
+    """Flags as literals: the partial indexes serve no parameter."""
+    found = []
+    if query.email_prefix is not None:
+        found.append(starts_with(User.email, query.email_prefix.lower()))
+    if query.is_active is not None:
+        found.append(User.is_active == (true() if query.is_active else false()))
+    if query.is_superuser is not None:
+        found.append(User.is_superuser == (true() if query.is_superuser else false()))
+    return found
+
+
+@router.get("/users/{user_id}", responses=errors(304, 401, 403, 404, 422, 429, 503))
+async def read_user(user: Account, conditions: IfNoneMatch) -> UserAdmin:
+    """Any account."""
+    conditions.tell(user)
+    return UserAdmin.model_validate(user)
+
+
+@router.patch("/users/{user_id}", responses=errors(*WITH_BODY, 401, 403, 404, 409, 412, 429, 503))
+async def change_user(
+    change: UserActivation, user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+) -> UserAdmin:
+    """Deactivate an account, which also ends its sessions, or activate it again. The last active admin stays."""
+    conditions.check(user)
+    for is_active in change.model_dump(exclude_unset=True).values():
+        await set_active(db, user, is_active, actor_id=caller.id)
+    conditions.tell(user)
+    return UserAdmin.model_validate(user)
+
+
+@router.put(
+    "/users/{user_id}/access",
+    responses=errors(*WITH_BODY, 401, 403, 404, 409, 412, 429, 503),
+)
+async def change_access(
+    access: UserAccess, user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+) -> UserAdmin:
+    """Decide what an account may do. The last active admin stays one."""
+    conditions.check(user)
+    await set_access(db, user, access.is_superuser, actor_id=caller.id)
+    conditions.tell(user)
+    return UserAdmin.model_validate(user)
+
+
+@router.delete(
+    "/users/{user_id}",
+    status_code=204,
+    responses=errors(401, 403, 404, 409, 412, 422, 429, 503),
+)
+async def delete_account(
+    user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+) -> None:
+    """Delete an account with all that belongs to it. To deactivate it can be undone."""
+    conditions.check(user)
+    await delete_user(db, user, actor_id=caller.id)
 
 
 @router.delete(
@@ -17,8 +108,6 @@ router = Router(prefix="/admin", tags=["admin"])
     status_code=204,
     responses=errors(401, 403, 404, 422, 429, 503),
 )
-async def end_sessions_of_user(user_id: CanonicalUuid, caller: AdminUser, db: DbSession) -> None:
+async def end_sessions_of_user(user: Account, caller: AdminUser, db: DbSession) -> None:
     """Sign an account out everywhere."""
-    if await UserRepository(db).get_by_id(user_id) is None:
-        raise NotFound("User not found")
-    await end_all(db, user_id, actor_id=caller.id)
+    await end_all(db, user.id, actor_id=caller.id)

@@ -1,4 +1,4 @@
-"""Accounts: create one, read one's own, and read another's as an admin."""
+"""Accounts: create one, read, change and delete one's own, and read another's as an admin."""
 
 from functools import partial
 from uuid import UUID
@@ -6,11 +6,22 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.v1.schemas.error import WITH_BODY, errors
-from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES, UserCreate, UserPublic
+from app.api.v1.schemas.user import (
+    CREDENTIALS_MAX_BYTES,
+    UserChange,
+    UserCreate,
+    UserDeletion,
+    UserPublic,
+)
+from app.auth.administration import delete_oneself
 from app.auth.dependencies import CurrentUser, SelfOrAdmin
+from app.auth.jwt import invalid_token
 from app.auth.service import register_user
+from app.auth.throttle import LoginThrottle
+from app.core.cache.base import Cache
 from app.core.cache.dependency import CacheDep
 from app.core.cache.read_through import read_through
+from app.core.conditional import IfMatch, IfNoneMatch
 from app.core.errors import NotFound
 from app.core.http.fields import CanonicalUuid
 from app.core.http.routing import Router
@@ -36,18 +47,62 @@ async def create_user(
     return UserPublic.model_validate(user)
 
 
-@router.get("/me", responses=errors(401, 429, 503))
-async def read_me(caller: CurrentUser) -> UserPublic:
+@router.get("/me", responses=errors(304, 401, 422, 429, 503))
+async def read_me(caller: CurrentUser, conditions: IfNoneMatch) -> UserPublic:
     """The current user."""
+    conditions.tell(caller)
     return UserPublic.model_validate(caller)
 
 
-@router.get("/{user_id}", responses=errors(401, 403, 404, 422, 429, 503))
+@router.patch("/me", responses=errors(*WITH_BODY, 401, 409, 412, 429, 503))
+async def change_me(
+    change: UserChange, caller: CurrentUser, db: DbSession, conditions: IfMatch
+) -> UserPublic:
+    """Change what the body names of one's own account."""
+    users = UserRepository(db)
+    user = await users.get_by_id(caller.id)
+    if user is None:
+        raise invalid_token()  # deleted since the token was read
+    conditions.check(user)
+    await users.change(user, change.model_dump(exclude_unset=True))
+    conditions.tell(user)
+    return UserPublic.model_validate(user)
+
+
+@router.post(
+    "/me/delete",
+    status_code=204,
+    responses=errors(*WITH_BODY, 401, 409, 429, 503),
+    max_body_size=CREDENTIALS_MAX_BYTES,
+)
+async def delete_me(  # noqa: PLR0917  FastAPI calls it by name
+    body: UserDeletion,
+    caller: CurrentUser,
+    db: DbSession,
+    executor: PasswordExecutor,
+    settings: AppSettings,
+    throttle: LoginThrottle,
+) -> None:
+    """Delete one's own account with all that belongs to it. It cannot be restored."""
+    await delete_oneself(db, executor, settings, throttle, caller, body.password)
+
+
+@router.get("/{user_id}", responses=errors(304, 401, 403, 404, 422, 429, 503))
 async def read_user(
-    user_id: CanonicalUuid, caller: SelfOrAdmin, db: DbSession, cache: CacheDep
+    user_id: CanonicalUuid,
+    caller: SelfOrAdmin,
+    db: DbSession,
+    cache: CacheDep,
+    conditions: IfNoneMatch,
 ) -> UserPublic:
     """One's own account, or any account for an admin; 403 otherwise, whether or not it exists."""
     # The dependencies have decided; only then is there anything to look up, in the cache or elsewhere.
+    user = await cached_user(cache, db, user_id)
+    conditions.tell(user)
+    return user
+
+
+async def cached_user(cache: Cache, db: AsyncSession, user_id: UUID) -> UserPublic:
     return await read_through(cache, user_key(user_id), UserPublic, partial(find_user, db, user_id))
 
 

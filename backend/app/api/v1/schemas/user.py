@@ -10,7 +10,7 @@ from app.auth.emails import canonical_email
 from app.auth.policy import PASSWORD_MAX_LENGTH
 from app.core.http.fields import SafeStr
 from app.core.settings.auth import PASSWORD_FLOOR
-from app.models.user import EMAIL_MAX_LENGTH
+from app.models.user import DISPLAY_NAME_MAX_LENGTH, EMAIL_MAX_LENGTH
 
 Email = Annotated[
     SafeStr,
@@ -19,6 +19,7 @@ Email = Annotated[
 ]
 # Both in their longest encoding, three times; anybody may send it, and reading a megabyte keeps everybody else waiting.
 CREDENTIALS_MAX_BYTES = 8_192
+DisplayName = Annotated[SafeStr, Field(min_length=1, max_length=DISPLAY_NAME_MAX_LENGTH)]
 Password = Annotated[SafeStr, Field(max_length=PASSWORD_MAX_LENGTH, repr=False)]
 
 
@@ -27,6 +28,20 @@ class UserCreate(BaseModel):
 
     email: Email
     password: Annotated[Password, Field(min_length=PASSWORD_FLOOR)]
+
+
+class UserChange(BaseModel):
+    """What is left out stays, null is null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    display_name: DisplayName | None = None
+
+
+class UserDeletion(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    password: Annotated[Password, Field(min_length=1)]
 
 
 class UserPublic(BaseModel):
@@ -40,3 +55,5 @@ class UserPublic(BaseModel):
     is_superuser: bool
     created_at: datetime
     updated_at: datetime
+    display_name: str | None
+    version: int = Field(description="The ETag of the account, raised by each change.")

@@ -1,0 +1,54 @@
+"""Requests and responses about the accounts of others."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from app.api.v1.schemas.page import PageQuery
+from app.api.v1.schemas.user import UserPublic
+from app.core.http.fields import matches
+from app.models.user import EMAIL_MAX_LENGTH
+
+Flag = Annotated[bool, BeforeValidator(matches("true|false"))]
+Prefix = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX_LENGTH, pattern=r"^[\x21-\x7e]+$")]
+
+
+class UserAdmin(UserPublic):
+    """An account as an admin sees it."""
+
+
+class UserQuery(PageQuery):
+    """Only pairs that an index serves: ``email_prefix`` with the orders by ``email``, flags with those by ``created``."""
+
+    sort: Literal["created", "-created", "email", "-email"] | None = Field(
+        None, description="`email` if there is an `email_prefix`, else `created`."
+    )
+    email_prefix: Prefix | None = None
+    is_active: Flag | None = None
+    is_superuser: Flag | None = None
+
+    @property
+    def order(self) -> str:
+        """The order asked for, or the one that fits the filters."""
+        return self.sort or ("email" if self.email_prefix else "created")
+
+    @model_validator(mode="after")
+    def _is_indexed(self) -> Self:
+        by_email = self.order.endswith("email")
+        if self.email_prefix and not by_email:
+            raise ValueError("email_prefix is for sort=email or sort=-email")
+        if by_email and not (self.is_active is None and self.is_superuser is None):
+            raise ValueError("is_active and is_superuser are for sort=created or sort=-created")
+        return self
+
+
+class UserActivation(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    is_active: Annotated[bool, Field(strict=True)] = True
+
+
+class UserAccess(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    is_superuser: Annotated[bool, Field(strict=True)]

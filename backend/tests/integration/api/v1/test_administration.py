@@ -1,0 +1,247 @@
+"""Accounts of others, as admins list, read, change and delete them. The ids are those of traps."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import pytest
+from httpx2 import AsyncClient, Response
+from sqlalchemy import delete, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.v1.routes.admin import conditions_of
+from app.api.v1.schemas.admin import UserQuery
+from app.db.session import SessionFactory
+from app.models.audit import AuditEntry
+from app.models.user import User
+from app.repositories.user import SORTS
+from tests.fixtures.auth import PASSWORD, MakeUser, headers_of
+from tests.fixtures.cache import statements
+from tests.fixtures.plans import plan_of
+
+__all__ = ["statements"]  # the fixture
+
+USERS = "/api/v1/admin/users"
+
+Request = tuple[str, str, object]
+
+# What takes an admin away. {id} is their account; the last one is about the account of the request.
+GOODBYES: dict[str, Request] = {
+    "deactivate": ("PATCH", f"{USERS}/{{id}}", {"is_active": False}),
+    "demote": ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False}),
+    "delete": ("DELETE", f"{USERS}/{{id}}", None),
+    "leave": ("POST", "/api/v1/users/me/delete", {"password": PASSWORD}),
+}
+ALLOWED = [
+    *({"sort": sort, "email_prefix": "ad"} for sort in ("email", "-email")),
+    *(
+        {"sort": sort, **flags}
+        for sort in ("created", "-created")
+        for flags in ({}, {"is_active": "false"}, {"is_superuser": "true"})
+    ),
+]
+
+
+async def ask(client: AsyncClient, admin: User, **query: str | int) -> Response:
+    return await client.get(USERS, params=query, headers=headers_of(admin))
+
+
+async def do(client: AsyncClient, request: Request, by: User, to: User, **headers: str) -> Response:
+    method, path, body = request
+    return await client.request(
+        method, path.format(id=to.id), json=body, headers={**headers_of(by), **headers}
+    )
+
+
+def emails(response: Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [item["email"].partition("@")[0] for item in response.json()["items"]]
+
+
+@pytest.fixture
+async def everybody(make_user: MakeUser, admin: User, ada: User, grace: User) -> User:
+    """Five accounts, among them two admins and one who was deactivated; the admin who asks."""
+    await make_user("adam@example.com", is_active=False)
+    await make_user("second@example.com", is_superuser=True)
+    return admin
+
+
+class TestList:
+    async def test_accounts_come_page_by_page(self, client: AsyncClient, everybody: User) -> None:
+        first = await ask(client, everybody, limit=3, sort="-email")
+        rest = await ask(client, everybody, limit=3, sort="-email", after=first.json()["next"])
+
+        assert emails(first) + emails(rest) == ["second", "grace", "admin", "adam", "ada"]
+        assert rest.json()["next"] is None
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ({}, ["admin", "ada", "grace", "adam", "second"]),
+            ({"sort": "-created"}, ["second", "adam", "grace", "ada", "admin"]),
+            ({"is_active": "false"}, ["adam"]),
+            ({"is_active": "true", "is_superuser": "false"}, ["ada", "grace"]),
+            ({"is_superuser": "true", "sort": "-created"}, ["second", "admin"]),
+            ({"email_prefix": "ADA"}, ["ada", "adam"]),
+            ({"email_prefix": "ad", "sort": "-email"}, ["admin", "adam", "ada"]),
+        ],
+    )
+    async def test_filters_and_orders(
+        self, client: AsyncClient, everybody: User, query: dict[str, str], found: Sequence[str]
+    ) -> None:
+        assert emails(await ask(client, everybody, **query)) == found
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"sort": "created", "email_prefix": "a"},
+            {"sort": "email", "is_active": "true"},
+            {"email_prefix": "a", "is_superuser": "true"},
+            {"email_prefix": "\xe9"},
+            {"is_active": "1"},
+            {"sort": "updated_at"},
+            {"offset": "3"},
+        ],
+    )
+    async def test_l3_pair_that_no_index_serves_is_422(
+        self, client: AsyncClient, admin: User, query: dict[str, str]
+    ) -> None:
+        assert (await ask(client, admin, **query)).status_code == 422
+
+    @pytest.mark.parametrize("query", ALLOWED)
+    async def test_l3_each_allowed_pair_is_read_from_an_index(
+        self, db: AsyncSession, query: dict[str, str]
+    ) -> None:
+        asked = UserQuery.model_validate(query)
+        order = SORTS[asked.order]
+        wanted = select(User).where(*conditions_of(asked)).order_by(*order.order_by()).limit(21)
+
+        plan = await plan_of(db, wanted)
+
+        assert re.search("(ix|pk)_users|sqlite_autoindex_users", plan), plan
+        assert not re.search("Seq Scan|Sort|Bitmap|TEMP B-TREE|SCAN users$", plan), plan
+
+    async def test_list_and_read_are_two_statements_with_that_of_the_caller(
+        self, client: AsyncClient, admin: User, statements: list[str]
+    ) -> None:
+        for path in (USERS, f"{USERS}/{admin.id}"):
+            statements.clear()
+
+            assert (await client.get(path, headers=headers_of(admin))).is_success
+            assert len(statements) == 2
+
+
+class TestActivation:
+    async def test_deactivation_ends_every_session_and_activation_opens_none(
+        self, client: AsyncClient, admin: User, ada: User
+    ) -> None:
+        login = {"email": ada.email, "password": PASSWORD}
+        tokens = (await client.post("/api/v1/auth/login", json=login)).json()
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+
+        for is_active in (False, True):
+            response = await do(
+                client, ("PATCH", f"{USERS}/{{id}}", {"is_active": is_active}), admin, ada
+            )
+            assert (response.status_code, response.json()["is_active"]) == (200, is_active)
+            assert (await client.get("/api/v1/users/me", headers=headers)).status_code == 401
+
+        again = {"refresh_token": tokens["refresh_token"]}
+        assert (await client.post("/api/v1/auth/refresh", json=again)).status_code == 401
+        assert (await client.post("/api/v1/auth/login", json=login)).status_code == 200
+
+    async def test_change_of_nothing_is_no_new_version_and_no_entry(
+        self, client: AsyncClient, db: AsyncSession, admin: User, ada: User
+    ) -> None:
+        for method, path, body in (
+            ("PATCH", f"{USERS}/{{id}}", {}),
+            ("PATCH", f"{USERS}/{{id}}", {"is_active": True}),
+            ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False}),
+        ):
+            response = await do(client, (method, path, body), admin, ada)
+            assert (response.status_code, response.headers["ETag"]) == (200, '"1"')
+
+        assert (await db.scalars(select(AuditEntry))).all() == []
+
+
+class TestAudit:
+    """A5: a change and its entry are there, or neither."""
+
+    CHANGES = (
+        ("deactivate", ["auth.sessions_ended", "user.deactivated"]),
+        ("demote", ["user.access_changed"]),
+        ("delete", ["user.deleted"]),
+    )
+
+    @pytest.mark.parametrize(("name", "actions"), CHANGES)
+    async def test_a5_change_and_entry_are_there_or_neither(
+        self, client: AsyncClient, db: AsyncSession, everybody: User, name: str, actions: list[str]
+    ) -> None:
+        second = await db.scalar(select(User).where(User.email == "second@example.com"))
+        assert second is not None
+        request = GOODBYES[name]
+
+        stale = await do(client, request, everybody, second, **{"If-Match": '"7"'})
+        assert stale.status_code == 412
+        assert (await db.scalars(select(AuditEntry))).all() == []
+        done = await do(client, request, everybody, second)
+        last = await do(client, request, everybody, everybody)
+
+        entries = (await db.scalars(select(AuditEntry).order_by(AuditEntry.action))).all()
+        assert (done.is_success, last.status_code) == (True, 409)
+        assert [entry.action for entry in entries] == actions
+        assert {(entry.actor_id, entry.subject_id) for entry in entries} == {
+            (everybody.id, second.id)
+        }
+
+
+class TestLastAdmin:
+    """A1: whatever mix of routes, and however many at once, one active admin stays."""
+
+    @pytest.mark.parametrize("name", GOODBYES)
+    async def test_a1_last_admin_stays(
+        self, client: AsyncClient, db: AsyncSession, admin: User, make_user: MakeUser, name: str
+    ) -> None:
+        await make_user("sleeping@example.com", is_superuser=True, is_active=False)
+
+        response = await do(client, GOODBYES[name], admin, admin)
+
+        assert response.status_code == 409
+        assert (await client.get("/api/v1/users/me", headers=headers_of(admin))).status_code == 200
+
+    @pytest.mark.parametrize("pair", [*combinations_with_replacement(GOODBYES, 2)], ids=str)
+    async def test_a1_two_admins_who_go_at_once_are_not_the_last(
+        self,
+        client: AsyncClient,
+        session_factory: SessionFactory,
+        make_user: MakeUser,
+        pair: tuple[str, str],
+    ) -> None:
+        for round_ in range(4):
+            one, other = [
+                await make_user(f"{name}{round_}@example.com", is_superuser=True)
+                for name in ("one", "other")
+            ]
+            targets = [one, other] if round_ % 2 else [other, one]
+            responses = await asyncio.gather(
+                *(
+                    do(client, GOODBYES[name], by, by if name == "leave" else to)
+                    for name, by, to in zip(pair, (one, other), targets, strict=True)
+                )
+            )
+
+            async with session_factory.begin() as db:
+                left = await db.scalars(
+                    select(User.email).where(User.is_superuser == true(), User.is_active == true())
+                )
+                assert len(left.all()) >= 1, [response.text for response in responses]
+                await db.execute(delete(User))
+            assert {response.status_code for response in responses} <= {
+                200,
+                204,
+                401,
+                403,
+                404,
+                409,
+            }
