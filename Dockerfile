@@ -9,11 +9,13 @@
 FROM python:3.13-slim AS build
 
 WORKDIR /app
-COPY requirements/base.txt requirements/base.txt
+# observability: with the libraries of Prometheus and OpenTelemetry. docker build --build-arg LOCK=observability .
+ARG LOCK=base
+COPY requirements/base.txt requirements/observability.txt requirements/
 # Only wheels: nothing is compiled, and no package runs code of its own while it is installed.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --no-compile \
-        --only-binary :all: --require-hashes --no-deps -r requirements/base.txt
+        --only-binary :all: --require-hashes --no-deps -r "requirements/${LOCK}.txt"
 COPY backend/alembic.ini backend/alembic.ini
 COPY backend/alembic backend/alembic
 COPY backend/app backend/app

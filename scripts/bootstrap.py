@@ -186,7 +186,9 @@ def install(environment: Environment, lock: Path) -> None:
 def contained(lock: Path) -> Iterator[Path]:
     """The lock itself, and those whose packages it holds in the same versions."""
     yield lock
-    if lock not in (LOCKS.get("audit"), LOCKS["run"]):
+    if lock is LOCKS.get("observability"):
+        yield LOCKS["run"]
+    elif lock not in (LOCKS.get("audit"), LOCKS["run"]):
         yield from (LOCKS[name] for name in ("run", "dev") if LOCKS[name] != lock)
 
 

@@ -1,7 +1,7 @@
 """Write requirements/*.txt: every package with version and hashes, for each supported Python and system.
 
-``base.txt`` is what the application needs and ``dev.txt`` the extra of that name; ``audit.txt`` is the group of that name
-alone. Every other group is locked on top of dev, in the versions of dev.
+``base.txt`` is what the application needs, ``dev.txt`` the extra of that name, and ``observability.txt`` the one that an image
+may be built with; ``audit.txt`` is the group of that name alone. Every other group is locked on top of dev, in its versions.
 """
 
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path("requirements")
 DEV = ("pyproject.toml", "--extra", "dev")
+IMAGE = ("pyproject.toml", "--extra", "observability")
 ALONE = "audit"
 
 
@@ -18,8 +19,9 @@ def main() -> None:
     groups = tomllib.loads(Path("pyproject.toml").read_text("utf-8")).get("dependency-groups", {})
     compile_lock("base", "pyproject.toml")
     compile_lock("dev", *DEV)
+    constraint = ("--constraint", str(REQUIREMENTS / "dev.txt"))
+    compile_lock("observability", *IMAGE, *constraint)
     for name in groups:
-        constraint = ("--constraint", str(REQUIREMENTS / "dev.txt"))
         compile_lock(
             name,
             *(() if name == ALONE else (*DEV, *constraint)),

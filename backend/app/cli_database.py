@@ -27,6 +27,7 @@ async def sessions_of(resources: Resources) -> AsyncIterator[SessionFactory]:
     engine = build_engine(resources.settings)
     if engine is None:
         raise failed("DATABASE_URL is not set.")
+    resources.tracing.watch(engine)
     try:
         yield build_session_factory(engine, resources.cache.delete)
     finally:

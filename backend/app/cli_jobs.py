@@ -10,11 +10,13 @@ import typer
 
 from app.auth.mail_jobs import PREVIEWS
 from app.cli_database import failed, sessions_of, with_database
-from app.core.config import Settings, get_settings
+from app.core.config import get_settings
+from app.core.context import LOGGED
 from app.core.logging import configure_logging
 from app.core.mail.base import Mail, MailDelayed, MailRefused
 from app.core.mail.message import message_of
-from app.core.resources import build_mailer, build_resources
+from app.core.resources import Resources, build_mailer, build_resources
+from app.core.telemetry.exporting import exporting
 from app.db.session import SessionFactory
 from app.db.types import utc_now
 from app.job_registry import HANDLERS, SPARE_CONNECTIONS, SWEEPS, make_worker
@@ -37,11 +39,18 @@ def worker(
         raise failed(f"There is no kind {', '.join(unknown)}. There is {', '.join(sorted(known))}.")
     settings = get_settings()
     configure_logging(settings)
-    asyncio.run(work(settings, until_idle=drain, only=tuple(only or ())))
-
-
-async def work(settings: Settings, *, until_idle: bool, only: tuple[str, ...]) -> None:
     resources = build_resources(settings)
+    try:
+        with exporting(resources.exporters):
+            asyncio.run(work(resources, until_idle=drain, only=tuple(only or ())))
+    except OSError as error:
+        if LOGGED not in getattr(error, "__notes__", ()):
+            raise
+        raise typer.Exit(1) from None
+
+
+async def work(resources: Resources, *, until_idle: bool, only: tuple[str, ...]) -> None:
+    settings = resources.settings
     async with sessions_of(resources) as sessions:
         connections = settings.database_pool_size - SPARE_CONNECTIONS
         worker = make_worker(settings, resources, sessions, connections, only)

@@ -42,5 +42,6 @@ def make_worker(
         settings=settings,
         mailer=resources.mailer,
         telemetry=resources.telemetry,
+        tracing=resources.tracing,
         concurrency=max(1, min(settings.worker_concurrency, connections)),
     )

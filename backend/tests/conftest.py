@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.faults",
     "tests.fixtures.database_failures",
     "tests.fixtures.jobs",
+    "tests.fixtures.collector",
 ]
 
 TESTS = Path(__file__).parent

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from app.auth import jwt
 from app.core import app_factory, logging
 from app.core.http.routing import StrictRoute
+from app.core.telemetry.base import NullTracing
 from app.db.pool import FairPool
 from app.db.prepared import PreparedSelect, Row
 
@@ -44,7 +45,7 @@ OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "routes in one flat list": undo(app_factory, "flatten", lambda app: None),
     BEHIND_100: undo(StrictRoute, "matches", matches_as_fastapi),
     "log lines gathered": undo(logging, "GATHER_SECONDS", 0.0),
-    "OpenTelemetry off": undo(app_factory, "OPENTELEMETRY", None),
+    "OpenTelemetry off": undo(NullTracing, "server_spans", lambda self, excluded: None),
     "pool in the order of asking": undo(FairPool, "_queue_class", AsyncAdaptedQueue),
     "what stays out of the collector's sight": undo(gc, "freeze", lambda: None),
 }

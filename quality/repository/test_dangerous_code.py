@@ -69,6 +69,7 @@ INVENTORY = {
     "core/rate_limit/sliding_window.py": {"hashlib.blake2b"},  # short names of keys, no secrets
     "jobs/worker.py": {"random.Random"},  # when a job is tried again
     "core/telemetry/log.py": {"random.random"},  # which records are sampled
+    "core/telemetry/spans.py": {"random.random"},  # which traces are
 }
 CRYPTOGRAPHY = {
     *("jwt", "passlib", "bcrypt", "argon2", "hashlib", "hmac", "secrets", "random", "ssl", "crypt"),

@@ -3,7 +3,6 @@
 from functools import partial
 
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 
 from app.api.openapi import TAGS, operation_id
 from app.api.router import router as legacy_router
@@ -28,9 +27,6 @@ PROBES = frozenset(
     {"/health", f"{v1_router.prefix}/health/live", f"{v1_router.prefix}/health/ready"}
 )
 
-# FastAPI would ask on every request whether a provider has been set meanwhile: see backend/docs/PROD_HARDENING.md.
-OPENTELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False)
-
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application, wired and not yet connected to anything: building it does no I/O.
@@ -51,10 +47,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware=middleware_stack(settings, resources, rate_limit_scope(settings)),
         openapi_tags=TAGS,
         generate_unique_id_function=operation_id,
-        telemetry=OPENTELEMETRY,
+        telemetry=resources.tracing.server_spans(PROBES.__contains__),
     )
     attach_resources(app, resources)
     attach_database(app, settings, resources.cache.delete)
+    if app.state.engine is not None:
+        resources.tracing.watch(app.state.engine)
     app.state.worker = build_worker(settings, resources, app.state.session_factory)
     register_exception_handlers(app)
     register_vanished_handler(app)

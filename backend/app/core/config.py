@@ -133,6 +133,10 @@ class Settings(
         for name in ("rate_limit_enabled", "login_throttle_enabled", "cache_enabled"):
             if getattr(self, name) and self.redis_url is None:
                 raise ValueError(f"{name.upper()} needs REDIS_URL")
+        if self.telemetry_mode == "prometheus" and self.web_concurrency > 1:
+            raise ValueError(
+                "TELEMETRY_MODE=prometheus is for WEB_CONCURRENCY=1: with more, use otlp"
+            )
         if self.auth_user_cache_enabled and not self.cache_enabled:
             raise ValueError("AUTH_USER_CACHE_ENABLED needs CACHE_ENABLED")
         return self

@@ -10,7 +10,7 @@ import sys
 from typing import Final, TextIO
 
 from app.core.config import Settings
-from app.core.context import LOGGED, request_id_var
+from app.core.context import LOGGED, request_id_var, trace_id, traceparent_var
 from app.core.log.exceptions import rendered, without_values
 from app.core.log.json_lines import encode, reason_of, text, timestamp
 from app.core.log.writer import QueuedHandler
@@ -24,7 +24,7 @@ STANDARD_ATTRIBUTES: Final = frozenset(
     logging.LogRecord("", 0, "", 0, "", (), None).__dict__
 ) | frozenset(("message", "asctime", "taskName", "color_message"))
 OWN: Final = frozenset(
-    ("time", "level", "logger", "message", "request_id", "exception", "unformattable")
+    ("time", "level", "logger", "message", "request_id", "trace_id", "exception", "unformattable")
 )
 
 
@@ -46,6 +46,8 @@ class LogFormatter(logging.Formatter):
             fields |= reason_of(record, error)
         if request_id := request_id_var.get():
             fields["request_id"] = request_id
+        if traceparent := traceparent_var.get():
+            fields["trace_id"] = trace_id(traceparent)
         extra = {k: v for k, v in record.__dict__.items() if k not in STANDARD_ATTRIBUTES}
         if OWN.isdisjoint(extra) and {*map(type, extra)} <= {str}:
             fields |= extra
@@ -102,10 +104,12 @@ def has_a_client(record: logging.LogRecord) -> bool:
 def is_new(record: logging.LogRecord) -> bool:
     """Whether the server says something that was not logged already, with less.
 
-    An exception that the request id layer has logged; the handshake of a WebSocket, which it writes with the query string.
+    An exception that we have logged, also as the text of a start that failed; the handshake of a WebSocket, which it
+    writes with the query string.
     """
     error = record.exc_info[1] if record.exc_info else None
-    return LOGGED not in getattr(error, "__notes__", ()) and HANDSHAKE not in str(record.msg)
+    said = str(record.msg)
+    return not (LOGGED in getattr(error, "__notes__", ()) or LOGGED in said or HANDSHAKE in said)
 
 
 def configure_logging(settings: Settings) -> None:

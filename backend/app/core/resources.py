@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pkgutil import resolve_name
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI
 from starlette.requests import HTTPConnection
 
 from app.core.cache.base import Cache, NullCache
 from app.core.cache.redis import RedisCache
-from app.core.config import Settings
+from app.core.config import ConfigurationError, Settings
 from app.core.http.exchange import Exchange
 from app.core.mail.base import Mailer, NullMailer
 from app.core.mail.console import ConsoleMailer
@@ -29,9 +29,14 @@ from app.core.runtime.bounded_executor import BoundedExecutor
 from app.core.runtime.cpu import threads_beside_the_loop
 from app.core.runtime.readiness import SharedChecks
 from app.core.runtime.shutdown import Drain
-from app.core.telemetry.base import NullTelemetry, Telemetry
+from app.core.telemetry.base import Exporter, NullTelemetry, NullTracing, Telemetry, Tracing
 from app.core.telemetry.log import LogTelemetry
 from app.core.telemetry.requests import count_exchange
+
+EXPORTERS = {
+    "prometheus": "app.core.telemetry.prometheus:PrometheusTelemetry",
+    "otlp": "app.core.telemetry.otlp:OtlpTelemetry",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Resources:
     drain: Drain
     shared_checks: SharedChecks
     telemetry: Telemetry
+    tracing: Tracing
+    exporters: tuple[Exporter, ...]
     redis: RedisGateway | None
     cache: Cache
     user_cache: Cache
@@ -54,7 +61,7 @@ class Resources:
 
 def build_resources(settings: Settings) -> Resources:
     """Everything that outlives a request. Nothing connects yet."""
-    telemetry = build_telemetry(settings)
+    telemetry, tracing, exporters = build_telemetry(settings)
     redis = build_redis(settings, telemetry)
     cache = build_cache(settings, redis)
     return Resources(
@@ -62,6 +69,8 @@ def build_resources(settings: Settings) -> Resources:
         drain=Drain(settings.drain_seconds or 0),
         shared_checks=SharedChecks(),
         telemetry=telemetry,
+        tracing=tracing,
+        exporters=exporters,
         redis=redis,
         cache=cache,
         user_cache=cache if settings.auth_user_cache_enabled else NullCache(),
@@ -87,10 +96,31 @@ def attach_resources(app: FastAPI, resources: Resources) -> None:
         setattr(app.state, field.name, getattr(resources, field.name))
 
 
-def build_telemetry(settings: Settings) -> Telemetry:
-    if settings.telemetry_mode == "log":
-        return LogTelemetry(settings.telemetry_sample_rate)
-    return NullTelemetry()
+def build_telemetry(settings: Settings) -> tuple[Telemetry, Tracing, tuple[Exporter, ...]]:
+    """Metrics, traces, and what of them is to be started. What is off is not imported."""
+    mode = settings.telemetry_mode
+    telemetry: Telemetry = NullTelemetry()
+    tracing: Tracing = NullTracing()
+    exporters: list[Exporter] = []
+    if mode == "log":
+        telemetry = LogTelemetry(settings.telemetry_sample_rate)
+    elif mode in EXPORTERS:
+        telemetry = pushed = optional(EXPORTERS[mode], settings)
+        exporters.append(pushed)
+    if settings.traces_sample_rate:
+        tracing = traced = optional("app.core.telemetry.tracing:OtlpTracing", settings)
+        exporters.append(traced.spans)
+    return telemetry, tracing, tuple(exporters)
+
+
+def optional(name: str, settings: Settings) -> Any:  # of a library that may not be there
+    """Raises ``ConfigurationError`` without the extra that has it."""
+    try:
+        return resolve_name(name)(settings)
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            f"Configuration error: {exc.name} is not installed: this telemetry needs the extra 'observability'"
+        ) from None
 
 
 def build_redis(settings: Settings, telemetry: Telemetry) -> RedisGateway | None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.core.telemetry.base import AROUND
 from app.db.lost import is_lost
 from app.db.pool import PostgresPool
 
@@ -52,7 +53,11 @@ class PreparedSelect:
         held = await engine.raw_connection()
         driver: Any = held.driver_connection
         try:
-            row = await driver.fetchrow(sql, *values)
+            if around := engine.get_execution_options().get(AROUND):
+                with around(sql):
+                    row = await driver.fetchrow(sql, *values)
+            else:
+                row = await driver.fetchrow(sql, *values)
         except Exception as exc:
             if is_lost(exc):
                 pool.distrust(held, exc)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.core.context import request_id_var
+from app.core.context import request_id_var, sampled_traceparent
 from app.db.types import utc_now, uuid7
 from app.jobs.base import JobKind, PayloadT
 from app.repositories.job import JobRepository
@@ -35,5 +35,6 @@ async def enqueue(
         id=uuid7(),
         payload=payload.model_dump(mode="json"),
         request_id=request_id_var.get(),
+        traceparent=sampled_traceparent(),
         created_at=now,
     )

@@ -21,7 +21,7 @@ from app.core.config import Settings
 from app.core.context import request_id_var
 from app.core.errors import AppError
 from app.core.mail.base import Mailer
-from app.core.telemetry.base import NullTelemetry, Telemetry
+from app.core.telemetry.base import NullTelemetry, NullTracing, Telemetry, Tracing
 from app.db.session import SessionFactory, transaction
 from app.db.types import UtcDateTime, utc_now
 from app.jobs.base import (
@@ -70,6 +70,7 @@ class Worker:
         mailer: Mailer,
         telemetry: Telemetry,
         concurrency: int,
+        tracing: Tracing | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.sessions = sessions
@@ -78,6 +79,7 @@ class Worker:
         self.settings = settings
         self.mailer = mailer
         self.telemetry = telemetry
+        self.tracing = tracing or NullTracing()
         self.concurrency = concurrency
         self.now = now
         longest = max((handler.kind.timeout_seconds for handler in handlers), default=0)
@@ -163,15 +165,17 @@ class Worker:
         """Do a claimed job once, and note what has become of it."""
         request_id_var.set(job.request_id or f"job-{job.id}")
         started = perf_counter()
-        try:
-            outcome = await self._outcome(job)
-        except asyncio.CancelledError:
-            # Due at once, and with an error, so that it does not count as lost.
-            await self._try(lambda: self._give_back(job, self.now(), CANCELLED))
-            raise
-        if outcome is not None:
-            self.telemetry.increment("jobs", job_name=job.name, outcome=outcome)
-            self.telemetry.timing("job_duration", perf_counter() - started, job_name=job.name)
+        with self.tracing.job(job.name, job.traceparent) as tell:
+            try:
+                outcome = await self._outcome(job)
+            except asyncio.CancelledError:
+                # Due at once, and with an error, so that it does not count as lost.
+                await self._try(lambda: self._give_back(job, self.now(), CANCELLED))
+                raise
+            if outcome is not None:
+                tell(outcome)
+                self.telemetry.increment("jobs", job_name=job.name, outcome=outcome)
+                self.telemetry.timing("job_duration", perf_counter() - started, job_name=job.name)
 
     async def _outcome(self, job: Job) -> str | None:
         """``done``, ``retry``, ``dead`` or ``lost``; ``None`` where that could not be noted: its lease will end."""

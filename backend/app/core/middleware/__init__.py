@@ -43,6 +43,7 @@ def middleware_stack(
     """The same layers in every environment. A module that is off has no layer and no cost."""
     return [
         Middleware(RequestIdMiddleware),
+        *resources.tracing.layers,
         Middleware(SecurityHeadersMiddleware, hsts_seconds=settings.hsts_seconds),
         *concurrency(settings, resources, limited.exempt),
         Middleware(

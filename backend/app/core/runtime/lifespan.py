@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from app.core.runtime.readiness import SharedChecks
+from app.core.telemetry.exporting import exporting
 
 WORKER_CLOSE_SECONDS = 5  # for jobs in flight, where the process that ends is one of the API
 
@@ -18,6 +19,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """
     app.state.shared_checks = SharedChecks()  # its lock belongs to one event loop
     async with AsyncExitStack() as stack:
+        stack.enter_context(exporting(app.state.exporters))
         stack.callback(app.state.password_executor.close)
         if app.state.engine is not None:
             stack.push_async_callback(app.state.engine.dispose)

@@ -1,0 +1,36 @@
+"""The start and the end of what tells other processes. The end takes 2 s at most, also where the other side hangs."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
+from time import monotonic
+
+from app.core.context import LOGGED
+from app.core.telemetry.base import Exporter
+
+STOP_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def exporting(exporters: Sequence[Exporter]) -> Iterator[None]:
+    """While inside, they run. Raises ``OSError``, logged in one line, where one cannot."""
+    for exporter in exporters:
+        try:
+            exporter.start()
+        except OSError as exc:
+            logger.log(logging.ERROR, "telemetry_unavailable", extra={"reason": str(exc)})
+            exc.add_note(LOGGED)
+            raise
+    try:
+        yield
+    finally:
+        deadline = monotonic() + STOP_SECONDS
+        # In threads that end with the process: no library keeps its own deadline while the other side dribbles.
+        threads = [Thread(target=exporter.stop, daemon=True) for exporter in exporters]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(deadline - monotonic(), 0))

@@ -1,0 +1,228 @@
+"""Metrics as Prometheus and a collector get them, from the application and from its worker."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from random import Random
+from threading import Event
+from time import monotonic
+
+import httpx2
+import pytest
+from httpx2 import AsyncClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.core import resources
+from app.core.app_factory import create_app
+from app.core.config import ConfigurationError
+from app.core.telemetry import prometheus
+from tests.fixtures.collector import Collector, listening
+from tests.fixtures.env import make_settings
+from tests.fixtures.fastapi_app import client_for
+from tests.fixtures.server import HOST, StartServer, free_port, server_environment
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@asynccontextmanager
+async def running(**settings: object) -> AsyncIterator[AsyncClient]:
+    app = create_app(make_settings(**settings))
+    async with app.router.lifespan_context(app), client_for(app) as client:
+        yield client
+
+
+def scraped(port: int, accept: str = "text/plain") -> str:
+    return httpx2.get(f"http://{HOST}:{port}/metrics", headers={"Accept": accept}).text
+
+
+def samples(port: int) -> Iterator[tuple[str, dict[str, str], float]]:
+    for family in text_string_to_metric_families(scraped(port)):
+        for sample in family.samples:
+            yield sample.name, sample.labels, sample.value
+
+
+async def test_requests_are_counted_and_timed_on_a_port_of_their_own(port: int) -> None:
+    async with running(telemetry_mode="prometheus", metrics_port=port) as client:
+        await client.get("/health")
+        public = await client.get("/metrics")
+        found = list(samples(port))
+
+    labels = {"method": "GET", "route": "/health", "status": "200"}
+    assert public.status_code == 404
+    assert ("http_requests_total", labels, 1.0) in found
+    assert ("http_request_duration_seconds_count", labels, 1.0) in found
+    with pytest.raises(httpx2.ConnectError):
+        scraped(port)
+
+
+async def test_t_03_series_do_not_grow_with_what_clients_invent(port: int) -> None:
+    dice = Random(7)
+    async with running(telemetry_mode="prometheus", metrics_port=port) as client:
+        counts = []
+        for _ in range(2):
+            for _ in range(300):
+                name = f"{dice.getrandbits(64):x}"
+                await client.request(f"X{name}".upper(), f"/{name}/{name}?{name}")
+                await client.get(f"/api/v1/users/{name}")
+            counts.append(len(list(samples(port))))
+
+    assert counts[0] == counts[1]
+
+
+async def test_label_without_bounds_ends_in_one_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus, "MOST_SERIES", 10)
+    telemetry = prometheus.PrometheusTelemetry(make_settings(telemetry_mode="prometheus"))
+
+    for number in range(1_000):
+        telemetry.increment("orders", customer=str(number))
+
+    (family,) = telemetry.registry.collect()
+    values = {sample.labels["customer"]: sample.value for sample in family.samples}
+    assert len(values) == 11
+    assert values["__other__"] == 990
+
+
+async def test_time_of_a_sampled_request_has_its_trace(port: int, collector: Collector) -> None:
+    given = {"otlp_endpoint": collector.url, "traces_sample_rate": 1}
+    async with running(telemetry_mode="prometheus", metrics_port=port, **given) as client:
+        await client.get("/nothing")
+        text = scraped(port, "application/openmetrics-text")
+
+    (span,) = collector.spans()
+    assert f'# {{trace_id="{span.trace_id.hex()}"}}' in text
+
+
+async def test_application_may_start_again(port: int) -> None:
+    app = create_app(make_settings(telemetry_mode="prometheus", metrics_port=port))
+    for times in (1, 2):
+        async with app.router.lifespan_context(app), client_for(app) as client:
+            await client.get("/health")
+            found = list(samples(port))
+
+        labels = {"method": "GET", "route": "/health", "status": "200"}
+        assert ("http_requests_total", labels, times) in found
+
+
+async def test_metrics_are_pushed_under_the_same_names(collector: Collector) -> None:
+    async with running(telemetry_mode="otlp", otlp_endpoint=collector.url) as client:
+        for _ in range(3):
+            await client.get("/health")
+
+    assert [*collector.counted("http_requests", "/health").values()] == [3]
+
+
+@pytest.mark.parametrize("mode", ["prometheus", "otlp"])
+def test_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    for name in ("prometheus_client", "opentelemetry.exporter.otlp.proto.http.metric_exporter"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "app.core.telemetry.prometheus", raising=False)
+    monkeypatch.delitem(sys.modules, "app.core.telemetry.otlp", raising=False)
+    settings = make_settings(telemetry_mode=mode, otlp_endpoint="http://127.0.0.1:1")
+
+    with pytest.raises(ConfigurationError) as caught:
+        resources.build_resources(settings)
+
+    assert "needs the extra 'observability'" in str(caught.value)
+
+
+@pytest.mark.slow
+class TestProcesses:
+    def test_t_05_off_imports_no_library_of_telemetry(self) -> None:
+        """redis-py imports the SDK by itself where it is installed; the image has it only where it was asked for."""
+        code = (
+            "import sys, app.main; "
+            "print([n for n in sys.modules if n.startswith(('opentelemetry.sdk.trace', "
+            "'opentelemetry.exporter', 'prometheus_client', 'google.protobuf', 'requests'))])"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=server_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert done.stdout.strip() == "[]"
+
+    def test_taken_port_ends_the_start_with_one_line_of_ours(
+        self, start_server: StartServer, port: int
+    ) -> None:
+        with socket.create_server((HOST, port)):
+            server = start_server(wait=False, TELEMETRY_MODE="prometheus", METRICS_PORT=str(port))
+            code = server.process.wait(20)
+
+        assert code == 3
+        assert [line for line in server.log.splitlines() if "METRICS_PORT" in line] != []
+        assert "Traceback" not in server.log
+
+    def test_t_04_three_processes_together_tell_all_requests(
+        self, start_server: StartServer, collector: Collector
+    ) -> None:
+        server = start_server(
+            *("--workers", "3"), TELEMETRY_MODE="otlp", OTLP_ENDPOINT=collector.url
+        )
+        with ThreadPoolExecutor(12) as clients:  # at once, so that more than one process gets some
+            [*clients.map(ask_alive, [server.port] * 240)]
+        server.terminate()
+
+        counted = collector.counted("http_requests", route="/api/v1/health/live")
+        assert sum(counted.values()) == 240
+
+    def test_worker_tells_its_own_metrics(
+        self, tmp_path: Path, port: int, database_url: str
+    ) -> None:
+        environment = server_environment(
+            DATABASE_URL=database_url, TELEMETRY_MODE="prometheus", METRICS_PORT=str(port)
+        )
+        command = [sys.executable, "-m", "app.cli", "worker"]
+        with (tmp_path / "log").open("wb") as log:
+            worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            deadline = monotonic() + 20
+            while not (told := gauges(port)) and monotonic() < deadline:
+                assert worker.poll() is None, (tmp_path / "log").read_text()
+        finally:
+            worker.terminate()
+            code = worker.wait(20)
+
+        assert {"jobs_due", "jobs_dead", "jobs_oldest_due_seconds"} <= told
+        assert code == 0
+
+    @pytest.mark.parametrize("kind", ["dribbles", "refuses"])
+    def test_t_02_collector_that_is_of_no_use_delays_the_exit_by_two_seconds_at_most(
+        self, start_server: StartServer, port: int, kind: str
+    ) -> None:
+        with listening(hang=Event()) as hanging:
+            url = hanging.url if kind == "dribbles" else f"http://{HOST}:{port}"
+            server = start_server(OTLP_ENDPOINT=url, TELEMETRY_MODE="otlp", TRACES_SAMPLE_RATE="1")
+            for _ in range(50):
+                server.client.get("/nothing")
+            began = monotonic()
+            code = server.terminate()
+            took = monotonic() - began
+
+        assert code == 0
+        assert took < 2 + 2.5  # the deadline, and what an exit takes on a busy machine
+
+
+def ask_alive(port: int) -> None:
+    connection = HTTPConnection(HOST, port)
+    connection.request("GET", "/api/v1/health/live")
+    connection.getresponse().read()
+    connection.close()
+
+
+def gauges(port: int) -> set[str]:
+    try:
+        return {name for name, _, _ in samples(port)}
+    except httpx2.TransportError:
+        return set()
