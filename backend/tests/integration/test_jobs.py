@@ -388,8 +388,7 @@ class TestLoad:
     async def test_poll_reads_an_index_and_sorts_nothing(self, db: AsyncSession) -> None:
         columns = "id, name, payload, run_at, created_at"
         row = "gen_random_uuid(), 'effect', '{}', now() + interval '1 day', now()"
-        await db.execute(text("SET LOCAL statement_timeout = 0"))  # however slow the machine is
-        for number, dead in ((200_000, "NULL"), (100_000, "now()")):
+        for number, dead in ((20_000, "NULL"), (10_000, "now()")):
             await db.execute(
                 text(
                     f"INSERT INTO jobs ({columns}, failed_at) SELECT {row}, {dead}"  # noqa: S608
