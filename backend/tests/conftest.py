@@ -6,6 +6,7 @@ import pytest
 
 pytest_plugins = [
     "tests.fixtures.env",
+    "tests.fixtures.logs",
     "tests.fixtures.db",
     "tests.fixtures.fastapi_app",
     "tests.fixtures.auth",
@@ -18,6 +19,7 @@ pytest_plugins = [
     "tests.fixtures.database_failures",
     "tests.fixtures.jobs",
     "tests.fixtures.collector",
+    "tests.fixtures.throttle",
 ]
 
 TESTS = Path(__file__).parent

@@ -6,40 +6,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from app.core.errors import RateLimited, Unauthorized
 from app.core.rate_limit import attempts
-from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
 from app.core.rate_limit.sliding_window import BUCKETS
 from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
+from tests.unit.core.rate_limit.test_attempts import WINDOW, fail, limiter_on, succeed
 
-WINDOW_SECONDS = 60
-WINDOW = WINDOW_SECONDS * 1_000
 SLICE = WINDOW // BUCKETS
-
-
-def limiter_on(
-    gateway: RedisGateway, limit: int = 2, purpose: str = "login"
-) -> RedisAttemptLimiter:
-    return RedisAttemptLimiter(gateway, purpose, limit, WINDOW_SECONDS)
-
-
-async def fail(
-    limiter: RedisAttemptLimiter | NullAttemptLimiter, subject: str = "ada", source: str = "home"
-) -> int:
-    """The seconds to wait; 0 for an attempt that could be made, and has failed."""
-    try:
-        async with limiter.attempt(subject, source):
-            raise Unauthorized
-    except Unauthorized:
-        return 0
-    except RateLimited as error:
-        return int(error.headers["Retry-After"])
-
-
-async def succeed(limiter: RedisAttemptLimiter, subject: str = "ada", source: str = "home") -> None:
-    async with limiter.attempt(subject, source):
-        pass
 
 
 class TestCounts:

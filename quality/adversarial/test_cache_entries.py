@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -10,65 +9,12 @@ from redis.asyncio import Redis
 
 from app.core.cache.redis import MAX_VALUE_BYTES, RedisCache
 from tests.fixtures.cache import PREFIX
+from tests.unit.core.cache.test_redis_cache import POISONS, Poison, fifty_megabytes, holding
 
 
 @pytest.fixture
 def key() -> str:
     return f"thing:v1:{uuid4()}"
-
-
-def holding(value: bytes) -> Callable[[], bytes]:
-    return lambda: value
-
-
-async def garbage(client: Redis, name: str) -> None:
-    await client.set(name, b"\x80\x04\x95 pickled or worse", ex=60)
-
-
-async def another_version(client: Redis, name: str) -> None:
-    label = name.replace("cache:v1:", "cache:v0:").encode()
-    await client.set(name, label + b"\nvalue", ex=60)
-
-
-async def no_key_inside(client: Redis, name: str) -> None:
-    await client.set(name, b"value", ex=60)
-
-
-async def longer_key_inside(client: Redis, name: str) -> None:
-    await client.set(name, name.encode() + b"0\nvalue", ex=60)
-
-
-async def copy_of_another_entry(client: Redis, name: str) -> None:
-    other = name[:-1] + ("0" if name[-1] != "0" else "1")
-    await client.set(name, other.encode() + b"\nvalue", ex=60)
-
-
-async def hash_of_redis(client: Redis, name: str) -> None:
-    await client.hset(name, mapping={"field": "value"})
-
-
-async def list_of_redis(client: Redis, name: str) -> None:
-    await client.rpush(name, "value")
-
-
-async def stream_of_redis(client: Redis, name: str) -> None:
-    await client.xadd(name, {"field": "value"})
-
-
-async def one_byte_too_many(client: Redis, name: str) -> None:
-    await client.set(name, name.encode() + b"\n" + b"x" * (MAX_VALUE_BYTES + 1), ex=60)
-
-
-async def fifty_megabytes(client: Redis, name: str) -> None:
-    await client.set(name, name.encode() + b"\n" + b"x" * 50 * 1024 * 1024, ex=60)
-
-
-POISONS = [
-    garbage, another_version, no_key_inside, longer_key_inside, copy_of_another_entry, hash_of_redis,
-    list_of_redis, stream_of_redis, one_byte_too_many, fifty_megabytes,
-]  # fmt: skip
-
-Poison = Callable[..., object]
 
 
 @pytest.mark.parametrize("poison", POISONS, ids=lambda poison: poison.__name__)

@@ -1,40 +1,14 @@
 """Log records that hold hostile values: each is one line of JSON."""
 
-import json
 import math
-from typing import Any, NoReturn, cast
+from typing import cast
 
 import pytest
 
 from app.core.log.json_lines import timestamp
 from app.core.logging import JsonFormatter, TextFormatter
+from tests.unit.core.log.test_json_lines import Silent, strict
 from tests.unit.core.test_logging import record
-
-
-class Silent:
-    def __str__(self) -> NoReturn:
-        raise LookupError("no text")
-
-    __repr__ = __str__
-
-
-def refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def strict(line: str) -> dict[str, Any]:
-    """The object of a line, read as RFC 8259 has it."""
-    assert "\n" not in line
-    assert line.isascii()
-    loaded = json.loads(line, parse_constant=refuse, object_pairs_hook=unique)
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    assert len(found) == len(pairs)
-    return found
 
 
 @pytest.mark.parametrize("key", [1, None, (1, 2), b"time", Silent()])

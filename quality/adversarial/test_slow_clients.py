@@ -2,59 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.core.errors import Overloaded
-from app.core.middleware.concurrency_limit import (
-    ConcurrencyLimitMiddleware,
-    reject_overloaded,
-)
-from app.core.telemetry.base import NullTelemetry, Telemetry
 from tests.unit.core.middleware.asgi import body, http_scope, ok, read_all, run
-
-LIMIT = 2
-WORK = http_scope(path="/work")
-
-
-def limited(app: ASGIApp, telemetry: Telemetry | None = None) -> ConcurrencyLimitMiddleware:
-    return ConcurrencyLimitMiddleware(
-        app,
-        limit=LIMIT,
-        exempt=frozenset({"/health"}),
-        reject=reject_overloaded,
-        telemetry=telemetry or NullTelemetry(),
-    )
-
-
-class Gate:
-    """An application that works until it is told to end."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/work":
-            await self.open.wait()
-        await ok(scope, receive, send)
-
-
-@asynccontextmanager
-async def full(
-    app: ConcurrencyLimitMiddleware, gate: Gate
-) -> AsyncIterator[list[asyncio.Task[list[Message]]]]:
-    """As many requests at work as may be; at the end they are let go."""
-    tasks = [asyncio.create_task(run(app, WORK)) for _ in range(LIMIT)]
-    await asyncio.sleep(0)
-    yield tasks
-    gate.open.set()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def status(sent: list[Message]) -> int:
-    return int(sent[0]["status"])
+from tests.unit.core.middleware.test_concurrency_limit import (
+    LIMIT,
+    WORK,
+    Gate,
+    full,
+    limited,
+    status,
+)
 
 
 class TestWaitingForTheClient:

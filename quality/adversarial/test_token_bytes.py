@@ -1,46 +1,12 @@
 """Access tokens that were cut, flipped or mixed: none of them is read."""
 
-import json
-from base64 import urlsafe_b64decode
-from typing import Any
 from uuid import UUID
 
-import jwt
 import pytest
 
-from app.auth.jwt import (
-    HEADER_TYPE,
-    _verified,
-    create_access_token,
-    decode_token,
-)
-from app.core.config import LOCAL_JWT_SECRET
+from app.auth.jwt import _verified, create_access_token, decode_token
 from app.core.errors import Unauthorized
-from tests.fixtures.env import make_settings
-
-ADA = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-GRACE = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
-
-SETTINGS = make_settings()
-
-
-def part(token: str, index: int) -> dict[str, Any]:
-    segment = token.split(".")[index]
-    content: dict[str, Any] = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    return content
-
-
-def identity_in(token: str) -> UUID | None:
-    try:
-        return decode_token(token, settings=SETTINGS).user_id
-    except Unauthorized:
-        return None
-
-
-def issued(**changes: object) -> str:
-    """A token as it would be issued with other claims, signed with the right key."""
-    claims = part(create_access_token(ADA, settings=SETTINGS), 1) | changes
-    return jwt.encode(claims, LOCAL_JWT_SECRET, headers={"typ": HEADER_TYPE})
+from tests.unit.auth.test_jwt import ADA, GRACE, SETTINGS, identity_in, issued
 
 
 class TestDecodeToken:

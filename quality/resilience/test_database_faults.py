@@ -25,14 +25,9 @@ from tests.fixtures.database_failures import (
     first_that_is_not,
     read_me,
 )
-from tests.fixtures.db import is_postgres
 from tests.fixtures.faults import FaultProxy
 from tests.fixtures.timing import timed
-
-READY = "/api/v1/health/ready"
-LIVE = "/api/v1/health/live"
-
-needs_postgres = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
+from tests.integration.test_database_failures import LIVE, READY, needs_postgres, new_user
 
 
 def app_of(client: AsyncClient) -> FastAPI:
@@ -42,10 +37,6 @@ def app_of(client: AsyncClient) -> FastAPI:
 
 def register(client: AsyncClient, user: User) -> Awaitable[Response]:
     return client.post("/api/v1/users", json=new_user(1))
-
-
-def new_user(number: int = 0) -> dict[str, str]:
-    return {"email": f"ada{number}@example.com", "password": "correct horse battery staple"}
 
 
 class TestUnreachableDatabase:

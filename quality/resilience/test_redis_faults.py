@@ -4,10 +4,9 @@ import asyncio
 import random
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from time import perf_counter, sleep
+from time import sleep
 
 import pytest
 from redis.asyncio import Redis
@@ -30,35 +29,13 @@ from tests.fixtures.faults import (
     silence,
 )
 from tests.fixtures.redis import ConnectRedis
-from tests.fixtures.timing import timed
-
-AT_ONCE_SECONDS = 0.5
-REFUSING = "redis://127.0.0.1:1/0"
-
-
-@asynccontextmanager
-async def gateway_to(
-    url: str, clock: Callable[[], float] = perf_counter
-) -> AsyncIterator[RedisGateway]:
-    gateway = RedisGateway(build_client(url), CircuitBreaker("redis", NullTelemetry(), clock))
-    try:
-        yield gateway
-    finally:
-        async with asyncio.timeout(1):
-            await gateway.aclose()
-
-
-async def get(client: Redis) -> object:
-    return await client.get("test:key")
-
-
-async def refused_after(gateway: RedisGateway) -> float:
-    async def refused() -> None:
-        with pytest.raises(RedisUnavailable):
-            await gateway.run(get)
-
-    _, seconds = await timed(refused())
-    return seconds
+from tests.unit.core.redis.test_gateway import (
+    AT_ONCE_SECONDS,
+    REFUSING,
+    gateway_to,
+    get,
+    refused_after,
+)
 
 
 class TestFailures:

@@ -1,8 +1,6 @@
 """The error envelope: exactly one shape for everything that is not a success, and nothing in it that leaks."""
 
-import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import Conflict
 from app.core.http.routing import Router
-from app.core.logging import JsonFormatter
 from app.db.session import DbSession, SessionFactory
 from app.models.user import User
 from app.repositories.user import UserRepository
@@ -67,23 +64,6 @@ class Broken:
 @pytest.fixture(scope="module")
 def app(engine: AsyncEngine) -> FastAPI:
     return with_broken_routes(app_on(engine, max_body_bytes=BODY_LIMIT))
-
-
-@pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
-    """Log records of the test at WARNING and above, as an operator reads them."""
-    lines: list[dict[str, Any]] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(json.loads(self.format(record)))
-
-    handler = Collect(logging.WARNING)
-    handler.setFormatter(JsonFormatter())
-    logging.getLogger().addHandler(handler)
-    with caplog.at_level(logging.WARNING):
-        yield lines
-    logging.getLogger().removeHandler(handler)
 
 
 class TestEveryError:

@@ -2,86 +2,30 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
-from fastapi import FastAPI
-from httpx2 import AsyncClient, Response
-from redis.asyncio import Redis
+from httpx2 import AsyncClient
 
 from app.core.logging import JsonFormatter
-from app.core.rate_limit.attempts import AGGREGATE_FACTOR
 from app.models.user import User
-from tests.fixtures.auth import PASSWORD
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.hashing import recorded_hashing
 from tests.fixtures.redis import Clock
+from tests.fixtures.throttle import (
+    LIMIT,
+    LOOSE_LIMIT,
+    WINDOW_SECONDS,
+    Throttled,
+    guess,
+    guess_from,
+    hosts,
+    log_in,
+    log_in_from,
+)
 
-LIMIT = 3
-LOOSE_LIMIT = LIMIT * AGGREGATE_FACTOR
-WINDOW_SECONDS = 900
-WRONG = "not the password"
 REFUSING = "redis://127.0.0.1:1/0"
-
-Throttled = Callable[..., FastAPI]
-
-
-@pytest_asyncio.fixture
-async def throttled(
-    make_app: MakeApp, any_redis_url: str, redis_client: Redis
-) -> AsyncIterator[Throttled]:
-    """``make_app`` with the throttle on."""
-    apps: list[FastAPI] = []
-
-    def make(limit: int = LIMIT, **changes: object) -> FastAPI:
-        settings: dict[str, object] = {
-            "redis_url": any_redis_url,
-            "login_throttle_enabled": True,
-            "login_throttle_attempts": limit,
-            "login_throttle_window_seconds": WINDOW_SECONDS,
-        }
-        apps.append(make_app(**settings | changes))
-        return apps[-1]
-
-    yield make
-    for app in apps:
-        await app.state.redis.aclose()
-
-
-@pytest_asyncio.fixture
-async def attacker(throttled: Throttled) -> AsyncIterator[AsyncClient]:
-    async with client_for(throttled()) as client:
-        yield client
-
-
-async def log_in(
-    client: AsyncClient, email: str = "ada@example.com", password: str = PASSWORD, **headers: str
-) -> Response:
-    form = {"username": email, "password": password}
-    return await client.post("/auth/login", data=form, headers=headers)
-
-
-async def guess(client: AsyncClient, times: int, email: str = "ada@example.com") -> list[int]:
-    return [(await log_in(client, email, WRONG)).status_code for _ in range(times)]
-
-
-async def guess_from(app: FastAPI, hosts: list[str], email: str = "ada@example.com") -> list[int]:
-    seen = []
-    for host in hosts:
-        async with client_for(app, host) as client:
-            seen += await guess(client, 1, email)
-    return seen
-
-
-async def log_in_from(app: FastAPI, host: str, email: str = "ada@example.com") -> int:
-    async with client_for(app, host) as client:
-        return (await log_in(client, email)).status_code
-
-
-def hosts(count: int) -> list[str]:
-    return [f"192.0.2.{number}" for number in range(count)]
 
 
 class TestOff:
