@@ -51,7 +51,7 @@ precommit: ## Run every pre-commit hook on every file
 lock: ## Lock the newest packages that pyproject.toml allows
 	@$(AUDIT) scripts/lock.py
 
-common-passwords: ## Make the list of rejected passwords from a longer one on standard input
+common-passwords: # Make the list of rejected passwords from a longer one on standard input
 	@$(RUN) scripts/common_passwords.py
 
 ##@ Database

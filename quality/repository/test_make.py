@@ -1,5 +1,6 @@
 """Targets that refuse what would do harm, before they start anything."""
 
+import re
 import shutil
 import subprocess
 
@@ -23,3 +24,9 @@ def test_a_revision_needs_a_name(msg: str) -> None:
         response.stderr.splitlines()[0]
         == 'A revision needs a name: make db-revision msg="add orders"'
     )
+
+
+def test_help_shows_at_most_twenty_targets_of_the_product() -> None:
+    makefile = (PROJECT_ROOT / "Makefile").read_text(encoding="utf-8")
+
+    assert len(re.findall(r"^[a-z][\w-]*:.*## ", makefile, re.MULTILINE)) <= 20
