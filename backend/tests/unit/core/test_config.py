@@ -447,10 +447,8 @@ class TestGetSettings:
 
 @pytest.mark.slow
 class TestMisconfiguredStart:
-    @pytest.mark.parametrize("key", ["changeme-marker", "", "k" * 31])
-    def test_misconfigured_start_ends_with_one_line_without_the_value(
-        self, tmp_path: Path, key: str
-    ) -> None:
+    def test_misconfigured_start_ends_with_one_line_without_the_value(self, tmp_path: Path) -> None:
+        key = "changeme-marker"
         environment = server_environment(APP_ENV="production", JWT_SECRET_KEY=key)
         command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"]
 
@@ -462,7 +460,7 @@ class TestMisconfiguredStart:
         lines = (done.stdout + done.stderr).strip().splitlines()
         assert len(lines) == 1
         assert "JWT_SECRET_KEY" in lines[0]
-        assert not key or key not in lines[0]
+        assert key not in lines[0]
 
 
 class TestEnvExample:

@@ -10,8 +10,11 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from httpx2 import ASGITransport, AsyncClient
 from starlette.staticfiles import StaticFiles
 
+from app.core import app_factory
+from app.core.app_factory import create_app
 from app.core.http.flat_routes import flatten
 from app.core.http.routing import Router
+from tests.fixtures.env import make_settings
 
 
 def two_sockets(router: Router, folder: Path) -> None:
@@ -124,3 +127,19 @@ class TestFlatten:
         flatten(app)
 
         assert app.routes[-1] is mount
+
+
+def test_routes_of_a_later_application_are_those_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The fixture that copies them (`fixtures/fastapi_app.py`) changes nothing but whose overrides they ask."""
+    create_app(make_settings())
+    later = create_app(make_settings())
+    monkeypatch.setattr(app_factory, "flatten", flatten)
+    app = create_app(make_settings())
+
+    for route, own in zip(app.routes, later.routes, strict=True):
+        assert vars(route).keys() == vars(own).keys()
+        assert (route.path, route.methods) == (own.path, own.methods)  # type: ignore[attr-defined]
+        assert own.dependency_overrides_provider is later  # type: ignore[attr-defined]
+    assert later.openapi() == app.openapi()
