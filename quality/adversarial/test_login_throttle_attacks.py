@@ -254,7 +254,7 @@ async def all_connections_taken(app: FastAPI) -> AsyncIterator[None]:
 
 
 class TestWithoutRedis:
-    @pytest.mark.parametrize("name", MISBEHAVIOUR)
+    @pytest.mark.parametrize("name", ["hangs", "closes mid-reply", "NOAUTH"])
     async def test_login_is_served_as_if_the_throttle_were_off(
         self, make_app: MakeApp, ada: User, name: str
     ) -> None:

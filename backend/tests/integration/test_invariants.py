@@ -136,6 +136,7 @@ class TestRequestTracing:
 
 
 class TestEntrypointStability:
+    @pytest.mark.slow
     def test_app_main_app_is_the_application(self) -> None:
         code = "from fastapi import FastAPI; from app.main import app; assert type(app) is FastAPI"
 
@@ -229,6 +230,7 @@ class TestOptionalHardeningIsOptIn:
 
 
 class TestTestsStayHermetic:
+    @pytest.mark.slow
     @pytest.mark.parametrize("folder", ["", "backend"])
     def test_hostile_env_file_changes_nothing(self, tmp_path: Path, folder: str) -> None:
         """Settings of a test are the same beside a .env that would break everything."""

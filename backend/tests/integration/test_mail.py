@@ -211,6 +211,7 @@ class TestSettings:
     def test_off_drops_mail(self) -> None:
         assert type(build_mailer(make_settings(mail_mode="off"))).__name__ == "NullMailer"
 
+    @pytest.mark.slow
     def test_client_library_is_imported_only_where_mail_is_on(self) -> None:
         code = "import sys, app.main; sys.exit('aiosmtplib' in sys.modules)"
 

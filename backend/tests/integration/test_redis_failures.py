@@ -60,7 +60,7 @@ def transitions(records: list[logging.LogRecord]) -> list[str]:
 
 
 class TestEveryFault:
-    @pytest.mark.parametrize("name", MISBEHAVIOUR)
+    @pytest.mark.parametrize("name", ["hangs", "closes mid-reply", "NOAUTH"])
     async def test_request_is_served_and_the_failure_logged_once(
         self, make_app: MakeApp, ada: User, name: str
     ) -> None:

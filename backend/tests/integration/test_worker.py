@@ -141,6 +141,7 @@ class TestProcess:
             "worker_draining",
         ]
 
+    @pytest.mark.slow
     def test_drain_runs_due_jobs_and_ends(self, migrated_url: str, database_url: str) -> None:
         environment = server_environment(DATABASE_URL=migrated_url)
         command = [sys.executable, "-m", "app.cli", "worker", "--drain"]
