@@ -31,7 +31,7 @@ class HeldRedis(FaultProxy):
         self._gate.set()
         await asyncio.sleep(ARRIVAL_SECONDS)
 
-    async def _ask(
+    async def ask(
         self,
         client: asyncio.StreamReader,
         service: asyncio.StreamWriter,

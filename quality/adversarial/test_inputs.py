@@ -270,9 +270,11 @@ async def test_corpus(context: Context) -> None:
             query = urlencode({"q": text, text: "q"})
             expect(await context.get(f"{ME}?{query}", context.alice.token), 200)
         with context.variant(f"{name}: headers"):
-            names = ("User-Agent", "Referer", "Accept-Language", "If-None-Match", "X-Forwarded-For")
+            names = ("User-Agent", "Referer", "Accept-Language", "X-Forwarded-For")
             sent = [(header, text) for header in names]
             expect(await context.get(ME, context.alice.token, sent), 200)
+            for header in ("If-Match", "If-None-Match"):
+                expect(await context.get(ME, context.alice.token, [(header, text)]), 200, 400)
     with context.variant("the table is still there"):
         must(await context.number_of_accounts() > 0, "no accounts left")
 

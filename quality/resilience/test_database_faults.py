@@ -74,7 +74,7 @@ class TestFailingPostgres:
     async def client(
         self, connect: Connect, database_proxy: FaultProxy, database_url: str
     ) -> AsyncClient:
-        return await connect(database_proxy.url(database_url), database_pool_size=5)
+        return await connect(database_proxy.url, database_pool_size=5)
 
     @pytest.mark.parametrize("request_it", [read_me, register], ids=["read", "write"])
     async def test_a_goodbye_whose_end_has_not_arrived_is_unavailable_and_heals(
@@ -151,7 +151,7 @@ class TestFailingPostgres:
     async def test_who_has_waited_for_a_connection_does_not_wait_as_long_for_a_new_one(
         self, connect: Connect, ada: User, database_proxy: FaultProxy, database_url: str
     ) -> None:
-        client = await connect(database_proxy.url(database_url), database_pool_size=1)
+        client = await connect(database_proxy.url, database_pool_size=1)
         assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
 
         database_proxy.mode = "silent"

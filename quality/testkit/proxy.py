@@ -1,22 +1,14 @@
 """A TCP proxy that fails on demand, between the application and one of its services."""
 
 import asyncio
-import socket
-import struct
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit, urlunsplit
 
 from quality.testkit.server import HOST, free_port
+from tests.fixtures import faults
 
 GARBAGE = b"\x00\xffnot what you expected\r\n" * 4
-# What a closed socket still has to say is thrown away: the kernel sends RST in place of FIN. POSIX and Windows differ in the type.
-AT_ONCE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-
-# What it is to write to a connection that was cut meanwhile; uvloop says it with a RuntimeError.
-CUT = (OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -31,36 +23,24 @@ class Fault:
     farewell: bytes | None = None
 
 
-class FaultProxy:
+class FaultProxy(faults.FaultProxy):
     """Forwards until it is told otherwise. Each fault acts on open connections too; ``forward`` ends it.
 
     ``asked`` counts the messages of clients: their round trips, where each waits for its answer.
     """
 
     def __init__(self, url: str, default_port: int) -> None:
-        self._parts = urlsplit(url)
-        self._target = (self._parts.hostname or HOST, self._parts.port or default_port)
+        super().__init__(url, default_port)
         self.port = free_port()
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
         self._fault = Fault()
         self.asked = 0
-
-    @property
-    def url(self) -> str:
-        """The URL of the service, by way of this proxy."""
-        return self.url_as(HOST)
-
-    def url_as(self, host: str) -> str:
-        """The same, with another name for this machine."""
-        credentials = "".join(self._parts.netloc.rpartition("@")[:2])
-        return urlunsplit(self._parts._replace(netloc=f"{credentials}{host}:{self.port}"))
 
     async def forward(self) -> None:
         """Well again: a fault's connections are cut, so that the next ones are clean."""
         await self.refuse()
         self._fault = Fault()
-        self._server = await asyncio.start_server(self._handle, HOST, self.port)
+        self._server = await asyncio.start_server(self.handle, HOST, self.port)
 
     async def refuse(self) -> None:
         """Nothing listens, and what was open is ended."""
@@ -78,20 +58,6 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-
-    def cut(self) -> None:
-        """End every open connection as a server does that stops: with FIN, where it has read all. New ones are welcome."""
-        for writer in self._open:
-            writer.transport.abort()
-
-    def reset(self) -> None:
-        """End every open connection as a crash or a firewall does: with RST, always. New ones are welcome."""
-        for writer in self._open:
-            if writer.is_closing():
-                continue
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
-        self.cut()
 
     def hang(self) -> None:
         """Accept, read, and say nothing."""
@@ -118,21 +84,14 @@ class FaultProxy:
         self._fault = replace(self._fault, farewell=farewell)
         self.cut()
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._fault.farewell is not None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._fault.farewell is None:
+            await super().handle(reader, writer)
+        else:
             writer.write(self._fault.farewell)
             writer.close()
-            return
-        try:
-            back_reader, back = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._open |= {writer, back}
-        await asyncio.gather(self._ask(reader, back, writer), self._response(back_reader, writer))
-        self._open -= {writer, back}
 
-    async def _ask(
+    async def ask(
         self,
         client: asyncio.StreamReader,
         service: asyncio.StreamWriter,
@@ -147,11 +106,11 @@ class FaultProxy:
                     responses.write(self._fault.reply(data))
                 else:
                     service.write(data)
-        except CUT:
+        except faults.CUT:
             pass
         service.close()
 
-    async def _response(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def respond(self, service: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             while data := await service.read(65_536):
                 await asyncio.sleep(self._fault.delay)
@@ -162,7 +121,7 @@ class FaultProxy:
                 client.write(data[: self._fault.cut_after])
                 if self._fault.cut_after is not None:
                     break
-        except CUT:
+        except faults.CUT:
             pass
         client.close()
 

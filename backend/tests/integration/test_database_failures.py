@@ -94,7 +94,7 @@ class TestFailingPostgres:
     async def client(
         self, connect: Connect, database_proxy: FaultProxy, database_url: str
     ) -> AsyncClient:
-        return await connect(database_proxy.url(database_url), database_pool_size=5)
+        return await connect(database_proxy.url, database_pool_size=5)
 
     async def test_restart_costs_no_request_after_it(
         self, client: AsyncClient, ada: User, database_proxy: FaultProxy

@@ -160,7 +160,7 @@ class TestRecovery:
     async def test_limit_applies_when_redis_is_back(
         self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
     ) -> None:
-        async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:
+        async with limited(make_app, redis_proxy.url, limit=1_000) as client:
             assert "X-RateLimit-Limit" in (await client.get(ME, headers=headers_of(ada))).headers
 
             redis_proxy.mode = "silent"
@@ -176,7 +176,7 @@ class TestRecovery:
     async def test_restart_between_two_requests_causes_no_error(
         self, make_app: MakeApp, ada: User, redis_proxy: FaultProxy, redis_url: str
     ) -> None:
-        async with limited(make_app, redis_proxy.url(redis_url), limit=1_000) as client:
+        async with limited(make_app, redis_proxy.url, limit=1_000) as client:
             for _ in range(10):
                 assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
                 redis_proxy.cut()

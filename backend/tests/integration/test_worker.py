@@ -170,7 +170,7 @@ class TestDatabaseFails:
         session_factory: SessionFactory,
         ada: User,
     ) -> None:
-        settings = make_settings(database_url=database_proxy.url(database_url))
+        settings = make_settings(database_url=database_proxy.url)
         engine = build_engine(settings)
         assert engine is not None
         jobs.sessions = build_session_factory(engine)
