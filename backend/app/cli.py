@@ -24,6 +24,7 @@ from app.core.errors import AppError, NotFound, ValidationFailed
 from app.core.http.fastapi_internals import Dependant
 from app.core.settings.problems import describe
 from app.db.session import SessionFactory
+from app.db.types import utc_now
 from app.repositories.user import UserRepository
 
 T = TypeVar("T")
@@ -64,7 +65,11 @@ def create_superuser(
         password = read_password(password_stdin)
         check_new_password(password, address, settings)
         hashed = hash_password(password, rounds=settings.password_hash_rounds)
-        with_accounts(lambda users: users.create(address, hashed, is_superuser=True))
+        with_accounts(
+            lambda users: users.create(
+                address, hashed, is_superuser=True, email_verified_at=utc_now()
+            )
+        )
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
     except (AppError, ValueError) as error:
@@ -99,6 +104,7 @@ async def promote_account(users: UserRepository, email: str) -> None:
     if user is None:
         raise NotFound(f"{email} is not registered")
     user.is_superuser = True
+    user.email_verified_at = user.email_verified_at or utc_now()
 
 
 @cli.command()

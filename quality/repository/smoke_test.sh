@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The smoke test: `make run`, then every command of the README's "Use it"; each response must contain the text behind its
-# #>, and the server must print the text behind #>> within a second. PORT=8001 takes another port.
+# #>, and the server must print the text behind #>> within a second. LINK='...' is the last link that it has printed. PORT=8001 takes another port.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -43,6 +43,9 @@ while IFS= read -r line; do
       fi
       checked=$((checked + 1))
       ;;
+    LINK=*)
+      LINK=$(grep --only-matching 'http://localhost:3000/.*#token=.*' "$log" | tail -n 1)
+      ;;
     *)
       printf '$ %s\n' "$line"
       eval "$line" >"$log.response"
@@ -51,5 +54,5 @@ while IFS= read -r line; do
 done < <(sed -n '/<!-- smoke test -->/,/<!-- end of smoke test -->/p' README.md | grep -v -e '^```' -e '^<!--' | sed "s/:8000/:$PORT/g")
 rm -f "$log.response"
 
-[ "$checked" -ge 7 ] || { echo "the README lost its smoke test: $checked responses checked" >&2; exit 1; }
+[ "$checked" -ge 13 ] || { echo "the README lost its smoke test: $checked responses checked" >&2; exit 1; }
 echo "$checked responses are as the README says."

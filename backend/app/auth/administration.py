@@ -70,9 +70,9 @@ async def delete_oneself(  # noqa: PLR0917  what a password is checked with
         await delete_user(db, row, actor_id=caller.id)
 
 
-def wrong_password() -> ValidationFailed:
+def wrong_password(field: str = "password") -> ValidationFailed:
     """Not a 401, upon which clients would refresh and try again."""
-    error = {"loc": ["body", "password"], "msg": "Wrong password", "type": "wrong_password"}
+    error = {"loc": ["body", field], "msg": "Wrong password", "type": "wrong_password"}
     return ValidationFailed(details={"errors": [error]})
 
 

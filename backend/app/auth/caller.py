@@ -30,6 +30,7 @@ class Caller(BaseModel):
     created_at: datetime
     updated_at: datetime
     version: int
+    email_verified_at: datetime | None
     sessions_ended_at: datetime | None
     session_id: UUID | None = None
     session_created_at: datetime | None = None

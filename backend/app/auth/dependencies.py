@@ -1,6 +1,7 @@
 """The current user, and what they may do. Ask for one of the aliases in an endpoint's signature."""
 
 import logging
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends
@@ -15,6 +16,7 @@ from app.core.errors import BadRequest, Forbidden, Unauthorized
 from app.core.http.fields import CanonicalUuid
 from app.core.resources import AppSettings
 from app.db.session import DbSession
+from app.db.types import utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +98,32 @@ CurrentUser = Annotated[Caller, Depends(get_current_user)]
 def roles_of(user: Caller) -> frozenset[str]:
     """The roles of an account. One bit in this phase: a superuser is an admin."""
     return frozenset({"admin"}) if user.is_superuser else frozenset()
+
+
+async def get_recent_caller(caller: CurrentUser, settings: AppSettings) -> Caller:
+    """The current user, if they have logged in within RECENT_LOGIN_MINUTES; else ``Forbidden``.
+
+    Not 401, upon which a client refreshes its token and tries again, to no avail. A token without a session is never
+    recent, and a refresh makes none recent: only a login does.
+    """
+    since = utc_now() - timedelta(minutes=settings.recent_login_minutes)
+    if caller.session_created_at is None or caller.session_created_at < since:
+        raise Forbidden("Log in again to do this", details={"reason": "recent_login_required"})
+    return caller
+
+
+RecentCaller = Annotated[Caller, Depends(get_recent_caller)]
+
+
+async def get_verified_caller(caller: CurrentUser) -> Caller:
+    """The current user, if they have verified their address; else ``Forbidden``."""
+    if caller.email_verified_at is None:
+        reason = {"reason": "email_not_verified"}
+        raise Forbidden("Verify your e-mail address to do this", details=reason)
+    return caller
+
+
+VerifiedCaller = Annotated[Caller, Depends(get_verified_caller)]
 
 
 class require_roles:  # noqa: N801  reads as the function call that it is: Depends(require_roles("admin"))

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from math import ceil
 from uuid import UUID
 
-from sqlalchemy import true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import opaque
 from app.auth.caller import Caller
+from app.auth.events import record_event
 from app.auth.jwt import create_access_token, signing_keys
+from app.auth.mail_jobs import ask_for_notice
 from app.auth.opaque import RefreshToken, digest, successor
 from app.core.config import Settings
 from app.core.errors import NotFound, Unauthorized
@@ -20,7 +22,6 @@ from app.db.cache_invalidation import mark_keys_dirty
 from app.db.types import utc_now, uuid7
 from app.models.login_session import LoginSession, session_key
 from app.models.user import User, caller_key
-from app.repositories.audit import AuditRepository
 from app.repositories.login_session import LoginSessionRepository
 
 ACCESS, REFRESH = "access", "refresh"
@@ -88,7 +89,7 @@ async def sign_in(
         ):  # first: what it replaces does not count, so it pushes out no other
             await _end(db, LoginSession.id == instead_of, LoginSession.user_id == user.id)
         _mark_dirty(db, await sessions.end_beyond(user.id, settings.sessions_per_account))
-        await _record(
+        await record_event(
             db, "auth.login", user.id, user.id, session_id=session_id, source=client.source
         )
     return _issue(settings, user.id, session_id, now + lifetime, token)
@@ -136,7 +137,8 @@ async def refresh(db: AsyncSession, settings: Settings, text: str) -> Issued:
 async def _end_reused(db: AsyncSession, session: LoginSession) -> None:
     if not await _end(db, LoginSession.id == session.id):
         return  # a parallel request has ended it, and recorded that
-    await _record(db, "auth.refresh_reused", None, session.user_id, session_id=session.id)
+    await record_event(db, "auth.refresh_reused", None, session.user_id, session_id=session.id)
+    await ask_for_notice(db, session.user_id, "refresh_reused")
     # Before the error, which rolls back: else the thief's token would go on working.
     await db.commit()
     logger.warning("authn_refresh_reused", extra={"user_id": session.user_id})
@@ -146,17 +148,17 @@ async def end_one(db: AsyncSession, user_id: UUID, session_id: UUID) -> None:
     """End a session of this account. Raises ``NotFound`` for any other, with the words for one that never was."""
     if not await _end(db, LoginSession.id == session_id, LoginSession.user_id == user_id):
         raise NotFound
-    await _record(db, "auth.logout", user_id, user_id, session_id=session_id)
+    await record_event(db, "auth.logout", user_id, user_id, session_id=session_id)
 
 
 async def log_out(db: AsyncSession, caller: Caller) -> None:
     """End the session of this request; of a token without one, everything that has none."""
     if caller.session_id is None:
         await _mark_ended(db, caller.id)
-        await _record(db, "auth.logout", caller.id, caller.id, session_id=None)
+        await record_event(db, "auth.logout", caller.id, caller.id, session_id=None)
     else:
         await _end(db, LoginSession.id == caller.session_id)
-        await _record(db, "auth.logout", caller.id, caller.id, session_id=caller.session_id)
+        await record_event(db, "auth.logout", caller.id, caller.id, session_id=caller.session_id)
 
 
 async def end_others(db: AsyncSession, caller: Caller) -> None:
@@ -164,23 +166,16 @@ async def end_others(db: AsyncSession, caller: Caller) -> None:
     if caller.session_id is not None:
         await _mark_ended(db, caller.id)
     await _end(db, LoginSession.user_id == caller.id, LoginSession.id != caller.session_id)
-    await _record(db, "auth.sessions_ended", caller.id, caller.id, session_id=caller.session_id)
+    await record_event(
+        db, "auth.sessions_ended", caller.id, caller.id, session_id=caller.session_id
+    )
 
 
 async def end_all(db: AsyncSession, user_id: UUID, *, actor_id: UUID | None) -> None:
     """End whatever lets somebody in as this account: sessions, tokens without one, logins under way."""
     await _mark_ended(db, user_id)
     await _end(db, LoginSession.user_id == user_id)
-    await _record(db, "auth.sessions_ended", actor_id, user_id, session_id=None)
-
-
-async def end_all_of_everybody(db: AsyncSession) -> int:
-    """``end_all`` for every account, by an operator, and how many there are. Cached copies are left to expire."""
-    sessions = LoginSessionRepository(db)
-    accounts = await sessions.mark_ended(utc_now(), true())
-    await sessions.end(true())
-    await _record(db, "auth.sessions_ended", None, None, session_id=None)
-    return accounts
+    await record_event(db, "auth.sessions_ended", actor_id, user_id, session_id=None)
 
 
 async def live_sessions(
@@ -217,7 +212,7 @@ def _issue(
     expires_at: datetime,
     refresh_token: RefreshToken | None,
 ) -> Issued:
-    left = int(expires_at.timestamp()) - int(utc_now().timestamp())  # ``exp`` has no fractions
+    left = ceil((expires_at - utc_now()).total_seconds())
     seconds = max(0, min(settings.jwt_access_token_expires_minutes * 60, left))
     access = create_access_token(
         user_id, settings=settings, session_id=session_id, expires_in=seconds
@@ -239,19 +234,3 @@ async def _mark_ended(db: AsyncSession, user_id: UUID) -> None:
 
 def _mark_dirty(db: AsyncSession, ended: Sequence[UUID]) -> None:
     mark_keys_dirty(db, map(session_key, ended))
-
-
-async def _record(
-    db: AsyncSession,
-    action: str,
-    actor_id: UUID | None,
-    user_id: UUID | None,
-    *,
-    session_id: UUID | None,
-    source: str | None = None,
-) -> None:
-    details = {"session_id": str(session_id) if session_id else None, "source": source}
-    known = {name: value for name, value in details.items() if value is not None}
-    await AuditRepository(db).record(
-        action, actor_id=actor_id, subject_type="user", subject_id=user_id, **known
-    )

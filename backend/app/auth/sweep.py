@@ -8,11 +8,17 @@ from app.auth.sessions import idle_since
 from app.core.config import Settings
 from app.repositories.audit import AuditRepository
 from app.repositories.login_session import LoginSessionRepository
+from app.repositories.one_time_link import OneTimeLinkRepository
 
 
 async def sweep_sessions(db: AsyncSession, settings: Settings, now: datetime, limit: int) -> int:
     """Sessions that are over."""
     return await LoginSessionRepository(db).delete_expired(now, idle_since(settings, now), limit)
+
+
+async def sweep_links(db: AsyncSession, settings: Settings, now: datetime, limit: int) -> int:
+    """One-time links that nobody has used in time."""
+    return await OneTimeLinkRepository(db).delete_expired(now, limit)
 
 
 async def sweep_security_events(

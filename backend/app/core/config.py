@@ -29,6 +29,7 @@ from app.core.telemetry.settings import TelemetrySettings
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 LOCAL_DATABASE = "sqlite:///var/local.sqlite3"
+LOCAL_FRONTEND = "http://localhost:3000"
 LOCAL_JWT_SECRET = "local-development-secret-that-is-refused-in-production-and-long-enough-for-HS512"  # noqa: S105  rejected outside local and test
 KEYS = {
     "jwt_secret_key",
@@ -57,6 +58,7 @@ def defaults_in(app_env: object) -> dict[str, object]:
         "jwt_secret_key": LOCAL_JWT_SECRET,
         "worker_in_process": is_local,
         "mail_mode": "console" if is_local else "memory",
+        "frontend_url": LOCAL_FRONTEND,
         **({"database_url": LOCAL_DATABASE} if is_local else {}),
     }
 

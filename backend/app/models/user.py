@@ -17,7 +17,8 @@ DISPLAY_NAME_MAX_LENGTH = 100
 class User(IdMixin, TimestampMixin, VersionMixin, Base):
     """``email`` is stored in its one canonical form; the unique index decides who has it.
 
-    The partial indexes serve lists of the few: admins, and who was deactivated.
+    An empty ``hashed_password`` is no password: an account that was invited and has not set one. The partial indexes serve
+    lists of the few: admins, and who was deactivated.
     """
 
     __tablename__ = "users"
@@ -27,6 +28,7 @@ class User(IdMixin, TimestampMixin, VersionMixin, Base):
     display_name: Mapped[str | None] = mapped_column(String(DISPLAY_NAME_MAX_LENGTH))
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     is_superuser: Mapped[bool] = mapped_column(default=False, server_default=false())
+    email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Tokens without a session are good if they are younger, and a login only opens one if this is as it was.
     sessions_ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

@@ -1,10 +1,11 @@
 """Queries on accounts. E-mail addresses arrive in their canonical form."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, true
+from sqlalchemy import select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.errors import Conflict
@@ -26,15 +27,55 @@ class UserRepository(BaseRepository[User]):
         """The account with this address, active or not, or ``None``."""
         return await self.session.scalar(self.base_query().where(User.email == email))
 
-    async def create(self, email: str, hashed_password: str, *, is_superuser: bool = False) -> User:
+    async def create(
+        self,
+        email: str,
+        hashed_password: str,
+        *,
+        is_superuser: bool = False,
+        email_verified_at: datetime | None = None,
+    ) -> User:
         """Insert an account. Raises ``Conflict`` when the address is taken: the unique index decides."""
-        user = User(email=email, hashed_password=hashed_password, is_superuser=is_superuser)
-        try:
+        user = User(
+            email=email,
+            hashed_password=hashed_password,
+            is_superuser=is_superuser,
+            email_verified_at=email_verified_at,
+        )
+        with conflict_if_taken():
             return await self.add(user)
-        except IntegrityError as error:
-            if violates_unique(error, User.email):
-                raise Conflict("This e-mail address is already registered") from error
-            raise
+
+    async def change_email(self, user: User, email: str, verified_at: datetime) -> None:
+        """Give ``user`` another, verified address. Raises ``Conflict`` when it is taken."""
+        with conflict_if_taken():
+            await self.change(user, {"email": email, "email_verified_at": verified_at})
+
+    async def lock(self, user_id: UUID) -> User | None:
+        """The account as it is now, for the rest of the transaction: who changes it waits. SQLite has no such lock.
+
+        First in its transaction: the locks of users come before those of sessions and links.
+        """
+        query = self.base_query().where(User.id == user_id).with_for_update(key_share=True)
+        return await self.session.scalar(query, execution_options={"populate_existing": True})
+
+    async def change_password(
+        self, user_id: UUID, hashed_password: str, now: datetime, *, read: datetime | None
+    ) -> bool:
+        """Store a hash, and that sessions have ended; ``False`` where they have ended since they were ``read``."""
+        changed = (
+            update(User)
+            .where(
+                User.id == user_id,
+                User.is_active,
+                User.sessions_ended_at.is_not_distinct_from(read),
+            )
+            .values(
+                hashed_password=hashed_password, sessions_ended_at=now, version=User.version + 1
+            )
+        )
+        done = await self.session.execute(changed, execution_options={"synchronize_session": False})
+        count: int = done.rowcount  # type: ignore[attr-defined]  # of an UPDATE
+        return count == 1
 
     @asynccontextmanager
     async def keeping_an_admin(self, *, without: User) -> AsyncIterator[None]:
@@ -58,3 +99,13 @@ class UserRepository(BaseRepository[User]):
             user.is_active = active
             await self.session.flush()
         return user
+
+
+@contextmanager
+def conflict_if_taken() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if violates_unique(error, User.email):
+            raise Conflict("This e-mail address is already registered") from error
+        raise

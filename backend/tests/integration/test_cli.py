@@ -19,7 +19,6 @@ from app.core import config
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings
 from app.db.types import uuid7
-from app.models.audit import AuditEntry
 from app.models.login_session import LoginSession
 from app.models.user import User
 from app.repositories.user import UserRepository
@@ -293,12 +292,6 @@ class TestEndSessions:
         assert await self.left(db) == []
         await db.refresh(user)
         assert user.sessions_ended_at is not None
-        [entry] = await db.scalars(select(AuditEntry))
-        assert (entry.action, entry.actor_id, entry.subject_id) == (
-            "auth.sessions_ended",
-            None,
-            None,
-        )
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),

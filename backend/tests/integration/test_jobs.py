@@ -585,7 +585,7 @@ class TestSweep:
 
 
 class TestRegistration:
-    async def test_new_account_gets_a_welcome_when_its_job_is_done(
+    async def test_new_account_gets_a_mail_when_its_job_is_done(
         self, client: AsyncClient, jobs: Jobs
     ) -> None:
         response = await client.post(

@@ -186,6 +186,14 @@ async def say_hello(context: JobContext, payload: JobPayload) -> None:
 HANDLER = Handler(KIND, say_hello)
 
 
+SMTP = {
+    "mail_mode": "smtp",
+    "smtp_url": "smtps://mail",
+    "mail_from": SENDER,
+    "frontend_url": "https://app.example.com",
+}
+
+
 class TestSettings:
     """M-03: what production rejects, and what is not imported where it is off."""
 
@@ -194,16 +202,20 @@ class TestSettings:
         [
             ({"mail_mode": "console"}, "MAIL_MODE"),
             (
-                {"mail_mode": "smtp", "smtp_url": "smtp+plain://mail", "mail_from": SENDER},
+                {**SMTP, "smtp_url": "smtp+plain://mail"},
                 "SMTP_URL",
             ),
-            ({"mail_mode": "smtp", "mail_from": SENDER}, "SMTP_URL"),
-            ({"mail_mode": "smtp", "smtp_url": "smtps://mail"}, "MAIL_FROM"),
+            ({**SMTP, "smtp_url": None}, "SMTP_URL"),
+            ({**SMTP, "mail_from": None}, "MAIL_FROM"),
             ({"smtp_url": "http://mail"}, "SMTP_URL"),
+            ({**SMTP, "frontend_url": None}, "FRONTEND_URL"),
+            ({**SMTP, "frontend_url": "http://app.example.com"}, "FRONTEND_URL"),
+            ({**SMTP, "frontend_url": "https://app.example.com/?a=b"}, "FRONTEND_URL"),
+            ({**SMTP, "frontend_url": "https://app.example.com\nBcc: x"}, "FRONTEND_URL"),
         ],
     )
     def test_unsafe_or_incomplete_settings_are_rejected(
-        self, changes: dict[str, str], named: str
+        self, changes: dict[str, str | None], named: str
     ) -> None:
         with pytest.raises(ValueError, match=f"(?i){named}"):
             make_settings(app_env="production", jwt_secret_key=uuid4().hex * 2, **changes)

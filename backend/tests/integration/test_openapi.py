@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.dependencies import get_recent_caller
+from app.cli import calls as calls_of
 from app.core.app_factory import create_app
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
@@ -22,7 +24,7 @@ from app.models.user import User
 from tests.fixtures.api_calls import BODY_LIMIT, MARKER, Call, app_on
 from tests.fixtures.auth import headers_of
 from tests.fixtures.authorization import served
-from tests.fixtures.callers import Caller, Callers, path_of, send
+from tests.fixtures.callers import Caller, Callers, logged_in, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import NONE, OPERATIONS, Row
@@ -358,13 +360,17 @@ class TestStatuses:
         calls = [*always(row.route.method, path_of(row, {}), limit), *provocations(row, operation)]
         caller = entitled(row, callers)
 
-        responses = [await call.send(client, caller.account) for call in calls]
+        headers = (await logged_in(caller)).headers or {}
+        responses = [await call.send(client, caller.account, **headers) for call in calls]
         responses += [await send(client, row, caller) for caller in callers.values()]
         responses += [
             await send(server, row, callers["admin"], exists=False)
             for server in (client, broken, without_database, limited)
         ]
         responses += await provoked(client, row, caller, operation)
+        if get_recent_caller in calls_of(served(app)[row.route].dependant):
+            stale = replace(caller, headers=headers_of(caller.account))
+            responses.append(await send(client, row, stale))
 
         assert {int(status) for status in operation["responses"]} == {
             response.status_code for response in responses

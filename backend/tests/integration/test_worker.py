@@ -13,13 +13,11 @@ import pytest
 from sqlalchemy import text, update
 from typer.testing import CliRunner
 
-from app.auth.mail_jobs import PREVIEWS, WELCOME, Welcome
+from app.auth.mail_jobs import NOTICE_MAIL, PREVIEWS, Notice
 from app.cli import cli
 from app.core.config import get_settings
 from app.db.session import SessionFactory, build_engine, build_session_factory
 from app.db.types import utc_now, uuid7
-from app.job_registry import SCHEDULES
-from app.jobs import worker as worker_module
 from app.jobs.queue import enqueue
 from app.jobs.worker import NullWorker, Worker
 from app.models.job import Job
@@ -40,7 +38,8 @@ postgres_only = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is no
 async def ask(sessions: SessionFactory, user: User | None = None, count: int = 1) -> None:
     async with sessions.begin() as db:
         for _ in range(count):
-            await enqueue(db, WELCOME, Welcome(user_id=user.id if user else uuid7()))
+            user_id = user.id if user else uuid7()
+            await enqueue(db, NOTICE_MAIL, Notice(user_id=user_id, about="password_changed"))
 
 
 class TestInProcess:
@@ -196,29 +195,20 @@ class TestDatabaseFails:
 
     @postgres_only
     async def test_worker_survives_a_read_only_database(
-        self,
-        database_url: str,
-        jobs: Jobs,
-        session_factory: SessionFactory,
-        ada: User,
-        monkeypatch: pytest.MonkeyPatch,
+        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
     ) -> None:
-        """Nothing is due, so reading works and only the schedules fail: said once all the same."""
-        monkeypatch.setattr(worker_module, "HOUSEKEEPING_SECONDS", 0.1)
+        await ask(session_factory, ada)
         name = database_name(database_url)
         await on_server(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         engine = build_engine(make_settings(database_url=database_url))
         assert engine is not None
         jobs.sessions = build_session_factory(engine)
         worker = jobs.worker()
-        worker.schedules = SCHEDULES
         with collected(logging.INFO) as records:
             worker.start()
             await asyncio.sleep(0.5)
             await on_server(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-            worker.sessions = session_factory
-            await ask(session_factory, ada)
-            await until(lambda: "jobs_available" in [record.msg for record in records], 5)
+            jobs.sessions = session_factory
             await until_none_waits(jobs)
             await worker.aclose(5)
         await engine.dispose()
@@ -292,10 +282,10 @@ class TestCommands:
 
         code, output = await self.run("jobs")
         assert code == 0
-        assert "welcome_mail: 0 waiting, 1 due, 0 dead" in output
+        assert "notice_mail: 0 waiting, 1 due, 0 dead" in output
         assert str(ada.id) not in output
 
-        _, output = await self.run("jobs", "--payload", "--name", "welcome_mail")
+        _, output = await self.run("jobs", "--payload", "--name", "notice_mail")
         assert str(ada.id) in output
 
     async def test_dead_jobs_are_listed_and_made_due_again(
@@ -310,7 +300,7 @@ class TestCommands:
         await jobs.drain()
         assert len(jobs.mailer.sent) == 1
 
-    @pytest.mark.parametrize("which", [("--name", "welcome_mail"), ()])
+    @pytest.mark.parametrize("which", [("--name", "notice_mail"), ()])
     async def test_retry_of_no_job_is_code_1(
         self, database_url: str, which: tuple[str, ...]
     ) -> None:
@@ -323,7 +313,7 @@ class TestCommands:
         code, output = await self.run("worker", "--only", "typo")
 
         assert code == 1
-        assert "welcome_mail" in output
+        assert "notice_mail" in output
 
     async def test_every_mail_has_a_preview(self) -> None:
         code, output = await self.run("mail-preview")

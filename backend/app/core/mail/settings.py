@@ -1,5 +1,6 @@
 """Settings of mail."""
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validato
 
 from app.core.settings.types import any_case
 
+PLAIN = re.compile(r"[!-~]+")  # printable ASCII without blanks: it stands in a mail
 SCHEMES = ("smtps", "smtp", "smtp+plain")
 
 MailMode = Literal["off", "console", "memory", "smtp"]
@@ -24,6 +26,24 @@ def usable_smtp_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def usable_frontend_url(value: str) -> str:
+    """Without a slash at the end. Raises ``ValueError`` for what is no ``https://`` or ``http://`` with a host and at most a path."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if (
+        not usable
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or not PLAIN.fullmatch(value)
+    ):
+        raise ValueError("must be an address such as https://app.example.com, without ? and #")
+    return value.rstrip("/")
+
+
 class MailSettings(BaseModel):
     """Where mail goes."""
 
@@ -35,8 +55,14 @@ class MailSettings(BaseModel):
     )
     mail_from: str | None = Field(None, max_length=254, description="Address of the sender.")
 
+    frontend_url: Annotated[str, AfterValidator(usable_frontend_url)] | None = Field(
+        None, description="Where the links of mails lead. Unset in local: http://localhost:3000."
+    )
+
     @model_validator(mode="after")
-    def _smtp_has_what_it_needs(self) -> Self:
+    def _mail_has_what_it_needs(self) -> Self:
+        if self.mail_mode != "off" and self.frontend_url is None:
+            raise ValueError(f"MAIL_MODE={self.mail_mode} needs FRONTEND_URL")
         if self.mail_mode == "smtp":
             for name in ("smtp_url", "mail_from"):
                 if getattr(self, name) is None:
@@ -48,6 +74,7 @@ class MailSettings(BaseModel):
         plain = self.smtp_url is not None and self.smtp_url.get_secret_value().startswith(
             "smtp+plain"
         )
+        unsafe_link = self.frontend_url is not None and not self.frontend_url.startswith("https:")
         return [
             *(
                 ["MAIL_MODE=console writes links that sign in"]
@@ -55,4 +82,5 @@ class MailSettings(BaseModel):
                 else []
             ),
             *(["SMTP_URL must be encrypted"] if plain else []),
+            *(["FRONTEND_URL must be https"] if unsafe_link else []),
         ]

@@ -18,6 +18,12 @@ class SessionSettings(BaseModel):
     refresh_grace_seconds: int = Field(
         30, ge=0, le=120, description="A used refresh token may be repeated so long. 0: never."
     )
+    recent_login_minutes: int = Field(
+        15,
+        ge=1,
+        le=1_440,
+        description="How long after its login a session may do sensitive things.",
+    )
     security_event_days: int = Field(
         90, ge=1, le=3_650, description="How long the audit log keeps logins and logouts."
     )

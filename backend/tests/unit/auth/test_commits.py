@@ -5,6 +5,7 @@ from pathlib import Path
 
 APP = Path(__file__).resolve().parents[3] / "app"
 COMMITTING = {
+    "auth/account.py",  # nothing is held while a password is hashed
     "auth/dependencies.py",  # a web socket would hold its connection to the database
     "auth/service.py",  # nothing is held while a password is hashed
     "auth/sessions.py",  # the end of a reused session survives its own 401

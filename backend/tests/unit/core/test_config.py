@@ -348,6 +348,7 @@ class TestProduction:
             "mail_mode": "smtp",
             "smtp_url": "smtps://mail",
             "mail_from": "api@example.com",
+            "frontend_url": "https://app.example.com",
         }
 
         assert Settings.model_validate(PRODUCTION | named).warnings() == []

@@ -4,12 +4,15 @@ from typing import Annotated
 
 from fastapi import Depends, Query
 from sqlalchemy import ColumnElement, false, true
+from starlette.responses import Response
 
+from app.api.v1.schemas.account import AddressOf
 from app.api.v1.schemas.admin import UserAccess, UserActivation, UserAdmin, UserQuery
 from app.api.v1.schemas.error import WITH_BODY, errors
 from app.api.v1.schemas.page import PageOf
+from app.auth.account import invite
 from app.auth.administration import delete_user, set_access, set_active
-from app.auth.dependencies import AdminUser
+from app.auth.dependencies import AdminUser, RecentCaller
 from app.auth.sessions import end_all
 from app.core.conditional import IfMatch, IfNoneMatch
 from app.core.errors import NotFound
@@ -101,6 +104,19 @@ async def delete_account(
     """Delete an account with all that belongs to it. To deactivate it can be undone."""
     conditions.check(user)
     await delete_user(db, user, actor_id=caller.id)
+
+
+@router.post(
+    "/invitations",
+    status_code=202,
+    response_class=Response,
+    responses=errors(*WITH_BODY, 401, 403, 409, 429, 503),
+)
+async def invite_user(
+    body: AddressOf, caller: AdminUser, recent: RecentCaller, db: DbSession
+) -> None:
+    """Make an account without a password and mail the link that sets one; again, if it still has none. Needs a recent login."""
+    await invite(db, caller, body.email)
 
 
 @router.delete(
