@@ -12,12 +12,12 @@ pytest_plugins = [
     "tests.fixtures.auth",
     "tests.fixtures.redis",
     "tests.fixtures.cache",
+    "tests.fixtures.jobs",  # before the matrix, which imports test modules that import it
     "tests.fixtures.callers",
     "tests.fixtures.server",
     "tests.fixtures.migrations",
     "tests.fixtures.faults",
     "tests.fixtures.database_failures",
-    "tests.fixtures.jobs",
     "tests.fixtures.collector",
     "tests.fixtures.throttle",
 ]

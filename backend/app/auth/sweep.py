@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.sessions import idle_since
 from app.core.config import Settings
-from app.repositories.audit import AuditRepository
+from app.repositories.audit import EVENTS, AuditRepository
 from app.repositories.login_session import LoginSessionRepository
 from app.repositories.one_time_link import OneTimeLinkRepository
 
@@ -26,4 +26,4 @@ async def sweep_security_events(
 ) -> int:
     """Entries of the audit log about logins and logouts."""
     before = now - timedelta(days=settings.security_event_days)
-    return await AuditRepository(db).delete_before("auth.", before, limit)
+    return await AuditRepository(db).delete_before(EVENTS, before, limit)

@@ -9,6 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.context import request_id_var
 from app.models.audit import AuditEntry
+from app.repositories.base import BaseRepository
+from app.repositories.pages import sorts
+
+EVENTS = "auth."
+NEWEST_FIRST = sorts(AuditEntry.id, at=AuditEntry.id)["-at"]
 
 
 class AuditRepository:
@@ -51,6 +56,13 @@ class AuditRepository:
         done = await self.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(outdated)))
         count: int = done.rowcount  # type: ignore[attr-defined]  # of a DELETE
         return count
+
+
+def events_of(session: AsyncSession, user_id: UUID) -> BaseRepository[AuditEntry]:
+    """What was done to an account, as its owner may see it: logins, and what concerns them."""
+    is_about = (AuditEntry.subject_id == user_id) & (AuditEntry.subject_type == "user")
+    is_event = AuditEntry.action.startswith(EVENTS, autoescape=True)
+    return BaseRepository(session, AuditEntry, is_about, is_event)
 
 
 # On the table and made once: an ORM statement that is built each time costs several times as much.

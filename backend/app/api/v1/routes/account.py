@@ -1,15 +1,20 @@
 """The current user's password and address, and the links that are mailed for both. Each link is used by a POST."""
 
+from typing import Annotated
+
+from fastapi import Query
 from starlette.responses import Response
 
 from app.api.v1.schemas.account import (
     Account,
     AddressOf,
+    Event,
     PasswordChange,
     PasswordReset,
     UsedLink,
 )
 from app.api.v1.schemas.error import WITH_BODY, errors
+from app.api.v1.schemas.page import PageOf, PageQuery
 from app.api.v1.schemas.user import CREDENTIALS_MAX_BYTES
 from app.auth import account
 from app.auth.dependencies import CurrentUser, RecentCaller
@@ -20,6 +25,7 @@ from app.core.http.routing import Router
 from app.core.resources import AppSettings, PasswordExecutor
 from app.db.session import DbSession
 from app.db.types import utc_now
+from app.repositories.audit import NEWEST_FIRST, events_of
 from app.repositories.one_time_link import OneTimeLinkRepository
 from app.repositories.user import UserRepository
 
@@ -40,6 +46,15 @@ async def read_account(caller: CurrentUser, db: DbSession) -> Account:
         pending_email=pending,
         has_password=bool(user.hashed_password),
     )
+
+
+@router.get("/events", responses=errors(401, 422, 429, 503))
+async def list_events(
+    caller: CurrentUser, db: DbSession, query: Annotated[PageQuery, Query()]
+) -> PageOf[Event]:
+    """What was done to the account: logins, passwords, addresses, the ends of sessions. Newest first."""
+    page = await events_of(db, caller.id).page(NEWEST_FIRST, limit=query.limit, after=query.after)
+    return PageOf[Event].model_validate(page)
 
 
 @router.post(

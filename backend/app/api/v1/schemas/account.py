@@ -1,9 +1,10 @@
 """Requests and responses about the current user's account."""
 
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, ConfigDict, Field
 
 from app.api.v1.schemas.user import Email, Password
 from app.auth.links import TOKEN_LENGTH
@@ -24,6 +25,22 @@ class Account(BaseModel):
         description="The address that was asked for and is not confirmed yet."
     )
     has_password: bool
+
+
+class Event(BaseModel):
+    """Something that was done to the account: an entry of the audit log."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    action: str
+    at: datetime
+    source: str | None = Field(
+        None,
+        validation_alias=AliasPath("details", "source"),
+        description="The address that it was done from, where it is known.",
+    )
+    session_id: UUID | None = Field(None, validation_alias=AliasPath("details", "session_id"))
 
 
 class AddressOf(BaseModel):
