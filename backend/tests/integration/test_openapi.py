@@ -24,7 +24,7 @@ from app.models.user import User
 from tests.fixtures.api_calls import BODY_LIMIT, MARKER, Call, app_on
 from tests.fixtures.auth import headers_of
 from tests.fixtures.authorization import served
-from tests.fixtures.callers import Caller, Callers, logged_in, path_of, send
+from tests.fixtures.callers import Caller, Callers, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import NONE, OPERATIONS, Row
@@ -360,7 +360,7 @@ class TestStatuses:
         calls = [*always(row.route.method, path_of(row, {}), limit), *provocations(row, operation)]
         caller = entitled(row, callers)
 
-        headers = (await logged_in(caller)).headers or {}
+        headers = caller.headers
         responses = [await call.send(client, caller.account, **headers) for call in calls]
         responses += [await send(client, row, caller) for caller in callers.values()]
         responses += [
@@ -369,7 +369,7 @@ class TestStatuses:
         ]
         responses += await provoked(client, row, caller, operation)
         if get_recent_caller in calls_of(served(app)[row.route].dependant):
-            stale = replace(caller, headers=headers_of(caller.account))
+            stale = replace(caller, headers=headers_of(caller.account), logs_in=False)
             responses.append(await send(client, row, stale))
 
         assert {int(status) for status in operation["responses"]} == {
