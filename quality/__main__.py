@@ -46,6 +46,9 @@ BESIDE = {
     "mutants": Check(("quality.mutation",), ("core/errors.py",)),
     "chaos": Check(("quality.resilience",), ("--quick", "--only", *NO_CLOCK)),
     "browser": Check(("quality.browser",), None),
+    "deploy": Check(("quality.deploy",), None),
+    "drill": Check(("quality.deploy.drill",), None),
+    "backup": Check(("quality.deploy.backup",), None),
 }
 
 

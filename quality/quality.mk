@@ -3,7 +3,7 @@
 CODE += quality
 QUALITY = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && "$$py"
 
-.PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser
+.PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser deploy-check deploy-drill backup-drill migration-check
 
 ##@ Quality (quality/README.md)
 
@@ -51,3 +51,16 @@ mutants: ## Mutation testing: whether a test notices a change of the code (args=
 
 browser: ## Log in on /docs in a real Chromium and call the API (args="--picture backend/docs/images/docs.png" for the README)
 	@$(QUALITY) -m quality.browser $(args)
+
+deploy-check: ## Render and check deploy/ without a cluster, and scrape a running application and worker with Prometheus
+	@$(QUALITY) -m quality.deploy
+
+deploy-drill: ## Release four times under load behind nginx, and four times what cannot be released (args="--releases 20")
+	@$(QUALITY) -m quality.deploy.drill $(args)
+
+backup-drill: ## Dump and restore 100,000 accounts
+	@$(QUALITY) -m quality.deploy.backup
+
+BASE = origin/main
+migration-check: ## Check that the release before serves on the new schema (BASE=origin/main)
+	@$(QUALITY) -m quality.deploy.migrations $(BASE)

@@ -62,14 +62,14 @@ CHECKS = (
     Check(
         "Compose files: well-formed",
         (*SCHEMA, "vendor.compose-spec"),
-        ("docker-compose*.yml",),
+        ("docker-compose*.yml", "deploy/*/compose.y*ml"),
         ("docker-compose.yml", "services: {app: {image: x, readonly: true}}"),
     ),
     Check("Dockerfile", ("hadolint",), ("Dockerfile",), ("Dockerfile", "FROM python:latest")),
     Check(
         "shell scripts",
         ("shellcheck", "--external-sources"),
-        (".ci/*", "scripts/*.sh", "quality/**/*.sh"),
+        (".ci/*", "scripts/*.sh", "quality/**/*.sh", "deploy/**/*.sh"),
         ("scripts/fault.sh", "#!/bin/sh\nrm -r $1"),
     ),
 )

@@ -16,13 +16,12 @@ MISSING = "nginx is not installed. Debian and Ubuntu: apt-get install nginx-ligh
 TRAVERSABLE = 0o711
 
 
-def local(text: str, port: int, application: int, folder: Path) -> str:
+def local(text: str, port: int, folder: Path) -> str:
     """The configuration with its addresses and paths replaced, and nothing else. Raises if one is not there."""
     replacements = {
         "/tmp/": f"{folder}/",  # noqa: S108  first, because the other paths may contain it
         "/dev/stdout": str(folder / "access.log"),
         "listen 8080;": f"listen {HOST}:{port};",
-        "server app:8000;": f"server {HOST}:{application};",
     }
     for old, new in replacements.items():
         if old not in text:
@@ -45,7 +44,8 @@ def prepare(folder: Path, port: int, application: int) -> list[str]:
     folder.chmod(TRAVERSABLE)
     configuration = folder / "nginx.conf"
     shipped = CONFIGURATION.read_text(encoding="utf-8")
-    configuration.write_text(local(shipped, port, application, folder), encoding="utf-8")
+    configuration.write_text(local(shipped, port, folder), encoding="utf-8")
+    (folder / "upstream.conf").write_text(f"server {HOST}:{application};\n", encoding="utf-8")
     command = [program(), "-p", str(folder), "-c", str(configuration)]
     subprocess.run([*command, "-t", "-q"], check=True)
     return [*command, "-g", "daemon off;"]

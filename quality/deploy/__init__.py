@@ -1,0 +1,1 @@
+"""Checks of deploy/: manifests, alerts and dashboard; releases under load; backups; migrations."""
