@@ -123,7 +123,7 @@ async def test_request_id_everywhere(context: Context) -> None:
     )
     await with_and_without(context, 404, "GET", "/nothing")
     await with_and_without(context, 404, "HEAD", "/nothing")
-    await with_and_without(context, 405, "PATCH", ME)
+    await with_and_without(context, 405, "POST", ME)
     await with_and_without(context, 409, "POST", USERS, headers=[JSON], body=taken)
     await with_and_without(context, 413, "POST", USERS, headers=[JSON], body=b" " * 2_000_000)
     await with_and_without(context, 414, "GET", "/" + "a" * 9_000)
