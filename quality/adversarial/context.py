@@ -2,7 +2,7 @@
 
 An attack is an async function of the context, decorated with ``@attack``, that opens a fresh connection for everything it
 sends. It has several variants, each inside ``with context.variant("name"):``, so that a failure names
-the one that got through and the others still run. What every answer must look like is in ``expect.py``; what must
+the one that got through and the others still run. What every response must look like is in ``expect.py``; what must
 be true of the server after each attack, in ``postconditions``.
 """
 
@@ -52,7 +52,7 @@ class Stats:
 class Context:
     """One server and those who call it, with ``start`` for another one like it.
 
-    ``marker`` goes into passwords and into what is refused: it must come back in no answer and in no log. It may not
+    ``marker`` goes into passwords and into what is refused: it must come back in no response and in no log. It may not
     be put where it is shown by right: the path, an address that is accepted.
     """
 
@@ -75,7 +75,7 @@ class Context:
 
     @cached_property
     def secrets(self) -> dict[str, str]:
-        """What no answer and no log may show."""
+        """What no response and no log may show."""
         return {
             "marker": self.marker,
             "password": PASSWORD,
@@ -146,16 +146,16 @@ class Context:
         return connection
 
     async def send(self, raw: bytes, *, head: bool = False) -> Response:
-        """The answer to exactly these bytes."""
+        """The response to exactly these bytes."""
         pieces = (raw[start : start + PIECE] for start in range(0, len(raw), PIECE))
         return await self.stream(pieces, head=head)
 
     async def stream(self, pieces: Iterable[bytes], *, head: bool = False) -> Response:
-        """The answer to these bytes, sent until they end or the server answers: it may refuse early."""
+        """The response to these bytes, sent until they end or the server answers: it may refuse early."""
         response = await Connection(self.server.port).exchange(pieces, head=head)
         shown = repr(response.headers).encode() + response.body
         for what, secret in self.secrets.items():
-            must(secret.encode() not in shown, f"the answer shows the {what}")
+            must(secret.encode() not in shown, f"the response shows the {what}")
         return response
 
     async def request(
@@ -166,7 +166,7 @@ class Context:
         body: bytes = b"",
         token: str = "",
     ) -> Response:
-        """The answer to a request with Host, the token if there is one, and the length of the body if there is one."""
+        """The response to a request with Host, the token if there is one, and the length of the body if there is one."""
         raw = message(method, target, headers, body, token)
         return await self.send(raw, head=method == "HEAD")
 
@@ -189,7 +189,7 @@ class Context:
         return await self.request("POST", "/auth/login", [FORM], form.encode())
 
     async def within(self, seconds: float, send: Callable[[], Awaitable[Response]]) -> Response:
-        """The first answer that costs the server no more processor time than this.
+        """The first response that costs the server no more processor time than this.
 
         A clock on the wall would tell how busy the machine is. Nor is the first try alone believed: the server may
         have had something else to do.

@@ -24,7 +24,7 @@ RECOVERY_SECONDS = 6  # by then Redis is asked again
 
 
 class NotCounted(AttackSucceeded):
-    """The answer says nothing of a limit."""
+    """The response says nothing of a limit."""
 
 
 def own_count(limit: int) -> dict[str, str]:
@@ -75,7 +75,7 @@ class Meter:
         self.left: float = float("inf")
 
     async def read(self, send: Callable[[], Awaitable[Response]]) -> Response:
-        """The answer to a request of the same client. Raises if it was counted for another."""
+        """The response to a request of the same client. Raises if it was counted for another."""
 
         async def ask() -> Response:
             response = await send()
@@ -90,7 +90,7 @@ class Meter:
 
 
 async def burst(requests: Iterable[bytes], ports: Iterable[int]) -> list[Response]:
-    """The answers to all of these, over one connection to each of the ports, side by side."""
+    """The responses to all of these, over one connection to each of the ports, side by side."""
     waiting, responses = iter(requests), []
 
     async def client(port: int) -> None:

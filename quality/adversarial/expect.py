@@ -1,4 +1,4 @@
-"""What an answer must look like, whatever was asked: the status, the envelope, the request id, the challenge."""
+"""What a response must look like, whatever was asked: the status, the envelope, the request id, the challenge."""
 
 from http import HTTPStatus
 

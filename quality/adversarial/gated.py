@@ -10,7 +10,7 @@ ARRIVAL_SECONDS = 0.2
 PATIENCE_SECONDS = 5
 
 
-class HeldRedis(FaultProxy):
+class GatedRedis(FaultProxy):
     """Forwards, but for the ``SET`` of one key: it waits at the gate, even when its client has given up."""
 
     def __init__(self, url: str) -> None:

@@ -111,7 +111,7 @@ DISGUISES = {
 
 
 @attack(
-    "A-55", "headers that would change host, scheme, path or method", "the same answer as without"
+    "A-55", "headers that would change host, scheme, path or method", "the same response as without"
 )
 async def test_disguises(context: Context) -> None:
     for method, path, token in (
@@ -182,7 +182,7 @@ async def test_hosts(context: Context) -> None:
             with context.variant(f"{host:.40}"):
                 response = await meter.read(partial(picky.send, to(host)))
                 expect(response, 400)
-                must(not host or host.encode() not in said(response), "the answer shows it")
+                must(not host or host.encode() not in said(response), "the response shows it")
         with context.variant("none, before HTTP/1.1"):
             expect(await picky.send(f"GET {ME} HTTP/1.0\r\n\r\n".encode()), 400)
     for host in HOSTS:
@@ -200,7 +200,7 @@ async def test_hosts(context: Context) -> None:
         with context.variant(target):
             response = await Meter().read(partial(context.get, target))
             expect(response, 401)
-            must(EVIL.encode() not in said(response), "the answer shows it")
+            must(EVIL.encode() not in said(response), "the response shows it")
 
 
 def to(host: str) -> bytes:

@@ -73,14 +73,14 @@ class TestAgainstAModel:
         self, gateway: RedisGateway, clock: Clock, monkeypatch: pytest.MonkeyPatch, seed: int
     ) -> None:
         monkeypatch.setattr(attempts, "AGGREGATE_FACTOR", 2)
-        dice = random.Random(seed)
-        limit = dice.randint(1, 4)
+        rng = random.Random(seed)
+        limit = rng.randint(1, 4)
         limiter, model = limiter_on(gateway, limit), Model(limit, looseness=2)
         refused_by = Counter[str]()
 
         for _ in range(300):
-            who = dice.choice("abc"), dice.choice("xyz")
-            if dice.random() < 0.1 and not model.full(*who, clock.now - WINDOW - SLICE):
+            who = rng.choice("abc"), rng.choice("xyz")
+            if rng.random() < 0.1 and not model.full(*who, clock.now - WINDOW - SLICE):
                 await succeed(limiter, *who)
                 model.succeeded(*who)
             elif wait := await fail(limiter, *who):
@@ -93,6 +93,6 @@ class TestAgainstAModel:
             else:
                 assert not model.full(*who, clock.now - WINDOW)
                 model.failed(*who, clock.now)
-            await clock.set(clock.now + dice.choice((0, 1, 40, 500, 3_000)))
+            await clock.set(clock.now + rng.choice((0, 1, 40, 500, 3_000)))
 
         assert min(refused_by[kind] for kind in model.limits) > 5

@@ -59,7 +59,7 @@ class TestCancellation:
     async def test_a_cancelled_read_never_hands_its_response_to_another(
         self, cache: RedisCache, key: str
     ) -> None:
-        dice = random.Random(0)
+        rng = random.Random(0)
         keys = [f"{key}:{number}" for number in range(50)]
         for each in keys:
             await cache.fill(each, holding(each.encode()))
@@ -68,9 +68,9 @@ class TestCancellation:
             return each, await cache.get(each)
 
         for _ in range(60):
-            tasks = [asyncio.create_task(read(dice.choice(keys))) for _ in range(50)]
-            for task in dice.sample(tasks, 10):
-                await asyncio.sleep(dice.choice((0, 0, 0.0005)))
+            tasks = [asyncio.create_task(read(rng.choice(keys))) for _ in range(50)]
+            for task in rng.sample(tasks, 10):
+                await asyncio.sleep(rng.choice((0, 0, 0.0005)))
                 task.cancel()
             for response in await asyncio.gather(*tasks, return_exceptions=True):
                 if not isinstance(response, BaseException):

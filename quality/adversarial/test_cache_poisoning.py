@@ -30,7 +30,7 @@ class Bomb:
 @attack(
     "A-65",
     "garbage, another's entry, pickle, 50 MB or another type in Redis",
-    "the database's answer; the entry is replaced",
+    "the database's response; the entry is replaced",
     modules=True,
     live=True,
 )

@@ -15,7 +15,7 @@ from app.models.user import User, user_key
 from quality.adversarial.attack import attack
 from quality.adversarial.context import Context
 from quality.adversarial.expect import expect, must
-from quality.adversarial.gated import HeldRedis
+from quality.adversarial.gated import GatedRedis
 from quality.testkit.client import Response, message
 from quality.testkit.services import PASSWORD, Account
 
@@ -57,7 +57,7 @@ async def test_warm_for_a_stranger(context: Context) -> None:
                 await asyncio.sleep(IDLE_SECONDS + 0.1)
                 response = await context.get(path_of(victim), token)
                 expect(response, status)
-                must(victim.email.encode() not in response.body, "the answer shows the account")
+                must(victim.email.encode() not in response.body, "the response shows the account")
                 idle = await redis.object("IDLETIME", name)
                 must(idle >= IDLE_SECONDS, "the entry was read")
         with context.variant("the admin again, whose read does show"):
@@ -158,26 +158,26 @@ async def check_new_state(server: Context, account: Account, change: Change) -> 
     live=True,
 )
 async def test_late_fill(context: Context) -> None:
-    held = HeldRedis(context.environment["REDIS_URL"])
-    await held.forward()
+    gated = GatedRedis(context.environment["REDIS_URL"])
+    await gated.forward()
     try:
-        async with context.another(REDIS_URL=held.url) as slow:
+        async with context.another(REDIS_URL=gated.url) as slow:
             for change in (deactivate, rename, delete):
                 with context.variant(f"{change.__name__} before the reader stores"):
-                    await fill_late(held, context, slow, change)
+                    await fill_late(gated, context, slow, change)
     finally:
-        await held.refuse()
+        await gated.refuse()
 
 
-async def fill_late(held: HeldRedis, context: Context, slow: Context, change: Change) -> None:
+async def fill_late(gated: GatedRedis, context: Context, slow: Context, change: Change) -> None:
     """A reader has read, a writer commits and forgets the entry, and only then the reader stores what it has read."""
     account = await context.account(is_superuser=True)
     name = name_of(context, user_key(account.id))
-    held.hold(name)
+    gated.hold(name)
     reader = asyncio.create_task(slow.get(path_of(account), slow.admin.token))
-    await held.caught()
+    await gated.caught()
     await commit(context, account, change)
-    await held.release()
+    await gated.release()
     early = await reader
     expect(early, 200)
     must(early.json()["email"] == account.email, "the reader was not early enough")
@@ -246,7 +246,7 @@ def must_not_be_stored(response: Response) -> None:
 
 
 async def in_turn(context: Context, path: str) -> None:
-    """As a proxy sends them that keeps a connection to us: all at once, the answers in the same order."""
+    """As a proxy sends them that keeps a connection to us: all at once, the responses in the same order."""
     connection, callers = context.connect(), [context.alice, context.bob] * 10
     await connection.send(b"".join(message("GET", path, token=caller.token) for caller in callers))
     for caller in callers:

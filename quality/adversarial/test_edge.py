@@ -78,7 +78,7 @@ async def test_request_smuggling(context: Context) -> None:
     with context.variant("no Host before HTTP/1.1"):
         expect(await context.send(b"GET /health HTTP/1.0\r\n\r\n"), 200)
     for number in range(20):
-        with context.variant(f"breaks off before its answers, {number}"):
+        with context.variant(f"breaks off before its responses, {number}"):
             _, writer = await context.connect().open()
             writer.write(message("GET", ME) * 2 + b"this is no HTTP\r\n\r\n")
     with context.variant("a connection is kept after an error"):
@@ -88,7 +88,7 @@ async def test_request_smuggling(context: Context) -> None:
 
 
 async def last_response(context: Context, raw: bytes) -> Response:
-    """The one answer to these bytes and a request behind them, after which the server must have hung up."""
+    """The one response to these bytes and a request behind them, after which the server must have hung up."""
     stowaway = f"stowaway-{context.stats.variants}"
     behind = message("GET", "/health", [(ID, stowaway)])
     stream, writer = await context.connect().open()
@@ -99,7 +99,7 @@ async def last_response(context: Context, raw: bytes) -> Response:
     reader.feed_data(said)
     reader.feed_eof()
     response = await read_response(reader, 0)
-    must(await reader.read() == b"", "more than one answer")
+    must(await reader.read() == b"", "more than one response")
     await context.settled()
     must(stowaway not in context.server.log.text, "the request behind it was served")
     return response
@@ -154,7 +154,7 @@ async def methods_by_path(context: Context) -> dict[str, set[str]]:
 
 
 async def same_without_body(context: Context, path: str, token: str, *, has_get: bool) -> None:
-    """Status and headers are those of GET, and the next answer begins where the head ends."""
+    """Status and headers are those of GET, and the next response begins where the head ends."""
     connection = context.connect(token)
     pair = [(ID, "same")]
     got = await connection.request("GET", path, pair)

@@ -51,7 +51,7 @@ def told(response: Response) -> object:
 
 
 class TestFailedLogin:
-    """Unknown address, wrong password, inactive account, unusable hash: one answer for one amount of work."""
+    """Unknown address, wrong password, inactive account, unusable hash: one response for one amount of work."""
 
     @pytest.mark.parametrize("password", [PASSWORD, LONG_PASSWORD], ids=["short", "long"])
     @pytest.mark.parametrize("kind", STORED)

@@ -89,7 +89,7 @@ NUMBERS = ("-1", "0", "101", str(2**31), str(2**63), str(10**30), "1e3", "1_0", 
 @attack(
     "A-46",
     "query parameters twice, with ; or [], also where none is read",
-    "where one is read: 422; else the same answer",
+    "where one is read: 422; else the same response",
 )
 async def test_query(context: Context) -> None:
     usual = (await context.get(ME, context.alice.token)).body
@@ -97,7 +97,7 @@ async def test_query(context: Context) -> None:
         with context.variant(text or "empty"):
             response = await context.get(f"{ME}?{text}", context.alice.token)
             expect(response, 200)
-            must(response.body == usual, "the query changed the answer")
+            must(response.body == usual, "the query changed the response")
     for path, name, kinds in await query_parameters(context):
         if "array" not in kinds:
             with context.variant(f"{path} {name} twice"):
@@ -127,7 +127,7 @@ def types(schema: dict[str, Any]) -> set[str]:
 @attack(
     "A-47",
     "limit and offset of -1, 2^63, 10^30, 1e3, 1_0, also where none is read",
-    "where a number is read: 422 or right; else the same answer",
+    "where a number is read: 422 or right; else the same response",
 )
 async def test_pagination(context: Context) -> None:
     usual = (await context.get(ME, context.alice.token)).body
@@ -137,7 +137,7 @@ async def test_pagination(context: Context) -> None:
             text = urlencode({"limit": number, "offset": number, "after": number})
             response = await context.get(f"{ME}?{text[:8_000]}", context.alice.token)
             expect(response, 200)
-            must(response.body == usual, "the query changed the answer")
+            must(response.body == usual, "the query changed the response")
         for path, name, _ in read:
             with context.variant(f"{path} {name} {number:.40}"):
                 text = urlencode({name: number})

@@ -53,7 +53,7 @@ async def test_timing(context: Context) -> None:
 
 
 def guesses(context: Context, addresses: list[str]) -> Try:
-    """Logins that fail with one and the same answer, each with the next address."""
+    """Logins that fail with one and the same response, each with the next address."""
 
     async def guess(number: int) -> Response:
         response = await context.login(addresses[number], PASSWORD)
@@ -64,11 +64,11 @@ def guesses(context: Context, addresses: list[str]) -> Try:
 
 
 def expect_failure(response: Response) -> None:
-    """The one answer to every failed login."""
+    """The one response to every failed login."""
     expect_challenge(response, "Bearer")
     error = response.json()["error"]
     told = (error["message"], error["details"])
-    must(told == ("Wrong e-mail address or password", {}), f"the answer tells {told}")
+    must(told == ("Wrong e-mail address or password", {}), f"the response tells {told}")
 
 
 async def accounts_with(

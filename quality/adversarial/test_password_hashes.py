@@ -66,11 +66,11 @@ class TestVerifyPassword:
     @pytest.mark.filterwarnings("ignore:encountered a bcrypt")
     @pytest.mark.parametrize("original", [SHORT_HASH, LONG_HASH])
     def test_no_corruption_of_a_hash_raises(self, original: str) -> None:
-        dice = random.Random(20260105)
+        rng = random.Random(20260105)
         rounds_end = original.index("4") + 1  # a damaged cost may be one that takes a day
 
         for _ in range(100):
             damaged = list(original)
-            position = dice.randrange(rounds_end + 1, len(original))
-            damaged[position : position + dice.randrange(2)] = dice.choice(string.printable + "é€")
+            position = rng.randrange(rounds_end + 1, len(original))
+            damaged[position : position + rng.randrange(2)] = rng.choice(string.printable + "é€")
             assert verified("lovelace" * 5, "".join(damaged)) is False

@@ -27,13 +27,13 @@ class TestWindow:
     async def test_no_window_ever_holds_more_than_the_limit(
         self, gateway: RedisGateway, clock: Clock, seed: int
     ) -> None:
-        dice = random.Random(seed)
-        limit, window = dice.randint(1, 8), 10_000
+        rng = random.Random(seed)
+        limit, window = rng.randint(1, 8), 10_000
         limiter = RedisRateLimiter(gateway, limit, 10)
         admitted: list[int] = []
 
         for _ in range(300):
-            await clock.set(clock.now + dice.choice((0, 1, 40, 500, 900, 3_000)))
+            await clock.set(clock.now + rng.choice((0, 1, 40, 500, 900, 3_000)))
             if (await hit(limiter)).allowed:
                 admitted.append(clock.now)
 
@@ -57,18 +57,18 @@ class TestWhatTheClientIsTold:
     async def test_who_waits_as_long_as_told_is_admitted(
         self, gateway: RedisGateway, clock: Clock, seed: int
     ) -> None:
-        dice = random.Random(seed)
-        window = dice.choice((1, 7, 60, 3_600))
-        limiter = RedisRateLimiter(gateway, dice.randint(1, 30), window)
+        rng = random.Random(seed)
+        window = rng.choice((1, 7, 60, 3_600))
+        limiter = RedisRateLimiter(gateway, rng.randint(1, 30), window)
         waited = 0
 
         for _ in range(300):
             decision = await hit(limiter)
             assert 1 <= decision.reset <= window
             if decision.allowed:
-                await clock.set(clock.now + dice.randint(0, window * 40))
+                await clock.set(clock.now + rng.randint(0, window * 40))
                 continue
-            for _ in range(dice.randint(0, 3)):  # impatience is not punished
+            for _ in range(rng.randint(0, 3)):  # impatience is not punished
                 await clock.set(clock.now + 1)
                 await hit(limiter)
             await clock.set(clock.now + decision.retry_after * 1_000)

@@ -208,7 +208,7 @@ async def test_null_for_a_field(context: Context) -> None:
 
 @attack("A-35", "a secret in a body that is refused", "4xx, the secret nowhere")
 async def test_secret_in_a_refused_body(context: Context) -> None:
-    """That the marker is in no answer and no log is looked for after every attack."""
+    """That the marker is in no response and no log is looked for after every attack."""
     secret, taken = context.marker, context.alice.email
     for pattern, status in SECRET_JSON.items():
         with context.variant(pattern):

@@ -1,4 +1,4 @@
-"""Request ids: forged ones, and whether every answer has one: A-52, A-53."""
+"""Request ids: forged ones, and whether every response has one: A-52, A-53."""
 
 import asyncio
 import json

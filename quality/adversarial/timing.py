@@ -1,4 +1,4 @@
-"""Whether the time of an answer tells something: medians of tries that take turns."""
+"""Whether the time of a response tells something: medians of tries that take turns."""
 
 from collections.abc import Awaitable, Callable
 from statistics import median
@@ -7,13 +7,13 @@ from quality.adversarial.context import Context
 from quality.adversarial.expect import must
 from quality.testkit.client import Response
 
-# bcrypt's least cost in production: enough for the hashing to be most of what an answer takes.
+# bcrypt's least cost in production: enough for the hashing to be most of what a response takes.
 ROUNDS = 10
 TRIES, QUICK_TRIES = 30, 10
 SHARE, QUICK_SHARE = 0.25, 0.5
 MEASUREMENTS = 3
 
-# Sends the try with this number, and raises unless the answer is the expected one.
+# Sends the try with this number, and raises unless the response is the expected one.
 Try = Callable[[int], Awaitable[Response]]
 
 

@@ -47,7 +47,7 @@ class Load:
 
 
 async def load(port: int, request: Request, clients: int, seconds: float) -> Load:
-    """``clients`` connections, each sends its next request when it has the last answer."""
+    """``clients`` connections, each sends its next request when it has the last response."""
     if wrk := shutil.which("wrk"):
         return await _wrk(wrk, port, request, clients, seconds)
     return await _own(port, request, clients, seconds)

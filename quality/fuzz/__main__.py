@@ -1,6 +1,6 @@
 """Looks for the request that nobody has thought of: ``make fuzz``.
 
-First what the OpenAPI document allows and forbids, played by Schemathesis; then right requests with spoiled bytes.
+First what the OpenAPI document allows and forbids, played by Schemathesis; then right requests with mutated bytes.
 Needs PostgreSQL (DATABASE_URL) on loopback. Prints its seed; ends with code 1 when something was found.
 """
 
@@ -85,7 +85,7 @@ def main() -> int:
         "--quick", action="store_true", help="a tenth of the cases, within a minute"
     )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**32), metavar="N")
-    parser.add_argument("--case", type=int, metavar="N", help="send this spoiled request alone")
+    parser.add_argument("--case", type=int, metavar="N", help="send this mutated request alone")
     options = parser.parse_args()
     print(f'make fuzz args="--seed {options.seed}{" --quick" * options.quick}"', flush=True)
     report, started = Report(), time.monotonic()

@@ -1,4 +1,4 @@
-"""What an answer to spoiled bytes must still be: no 5xx, the envelope with its id, nobody else's account."""
+"""What a response to mutated bytes must still be: no 5xx, the envelope with its id, nobody else's account."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -21,7 +21,7 @@ PARSERS = {b"Invalid HTTP request received.", b""}  # without its text where it 
 
 
 def check(target: Target, case: Case, reading: Reading, response: Response, *, head: bool) -> None:
-    """Raise ``AttackSucceeded``, or what reading a malformed answer raises, if anything is wrong with it."""
+    """Raise ``AttackSucceeded``, or what reading a malformed response raises, if anything is wrong with it."""
     if is_parsers(response):
         must(reading.is_broken, "the parser has refused what it can read")
         return
@@ -38,7 +38,7 @@ def is_parsers(response: Response) -> bool:
 
 
 def account_in(response: Response) -> str:
-    """The id of the account that an answer shows or gives a token for; empty if it is about none."""
+    """The id of the account that a response shows or gives a token for; empty if it is about none."""
     if response.header("content-type") != "application/json":
         return ""
     content = response.json()
@@ -51,7 +51,7 @@ def account_in(response: Response) -> str:
 
 
 def entitled(target: Target, case: Case) -> set[str]:
-    """Whose account the answer may show: the caller's, and of those whose whole token or address was spliced in."""
+    """Whose account the response may show: the caller's, and of those whose whole token or address was spliced in."""
     callers = {
         account
         for account in target.accounts

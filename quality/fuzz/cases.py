@@ -29,25 +29,25 @@ class Case:
 
 
 def mutated(seed: int, number: int, samples: list[Sample]) -> Case:
-    """A sample that one to three mutations have spoiled. Most of what the parser refuses is drawn again: it is not ours."""
-    dice = Random(f"{seed}:{number}")  # noqa: S311  dice, not secrets
+    """A sample that one to three mutations have mutated. Most of what the parser refuses is drawn again: it is not ours."""
+    rng = Random(f"{seed}:{number}")  # noqa: S311  seeded, no secret
     for _ in range(DRAWS):
-        case = draw(dice, number, samples)
+        case = draw(rng, number, samples)
         if read(case.raw).methods:
             break
     return case
 
 
-def draw(dice: Random, number: int, samples: list[Sample]) -> Case:
+def draw(rng: Random, number: int, samples: list[Sample]) -> Case:
     with_body = [sample for sample in samples if sample.has_body]
-    sample, other = dice.choice(with_body if dice.randrange(2) else samples), dice.choice(samples)
+    sample, other = rng.choice(with_body if rng.randrange(2) else samples), rng.choice(samples)
     raw, names = sample.numbered(number), [sample.name]
-    for mutate in dice.choices(ANYWHERE + HTTP, k=dice.choice((1, 1, 2, 3))):
-        raw = mutate(dice, raw, other.numbered(number))
+    for mutate in rng.choices(ANYWHERE + HTTP, k=rng.choice((1, 1, 2, 3))):
+        raw = mutate(rng, raw, other.numbered(number))
         names.append(mutate.__name__)
-    if dice.randrange(2):  # so that a spoiled body is also read to its end
+    if rng.randrange(2):  # so that a mutated body is also read to its end
         raw = right_length(raw)
-    split = dice.randrange(len(raw)) if raw and not dice.randrange(4) else 0
+    split = rng.randrange(len(raw)) if raw and not rng.randrange(4) else 0
     return Case(", ".join(names), raw, sample.caller, split)
 
 
@@ -67,8 +67,8 @@ def flipped_tokens(target: Target, flips: int) -> Iterator[Case]:
     """
     mine, theirs = target.user.token, target.admin.token
     places = [(byte, bit) for byte in range(len(mine)) for bit in range(8)]
-    dice = Random(target.seed)  # noqa: S311  dice, not secrets
-    for byte, bit in dice.sample(places, min(flips, len(places))):
+    rng = Random(target.seed)  # noqa: S311  seeded, no secret
+    for byte, bit in rng.sample(places, min(flips, len(places))):
         flipped = bytearray(mine.encode())
         flipped[byte] ^= 1 << bit
         yield with_token(f"bit {bit} of byte {byte} flipped", bytes(flipped), target.user)

@@ -22,7 +22,7 @@ BEYOND_SCHEMA = {
 
 @schemathesis.hook
 def before_load_schema(context: HookContext, raw_schema: dict[str, Any]) -> None:
-    """Close every object of the document, so that a field in an answer that it does not list is a finding."""
+    """Close every object of the document, so that a field in a response that it does not list is a finding."""
     for schema in raw_schema["components"]["schemas"].values():
         if "properties" in schema:
             schema.setdefault("additionalProperties", False)

@@ -24,8 +24,8 @@ def right_length(raw: bytes) -> bytes:
     return LENGTH.sub(rb"\g<1>%d" % len(body), raw, count=1)
 
 
-def place(dice: Random, raw: bytes) -> tuple[int, int]:
-    """Where to spoil: somewhere, in the first line, the headers, the token or the body.
+def place(rng: Random, raw: bytes) -> tuple[int, int]:
+    """Where to mutate: somewhere, in the first line, the headers, the token or the body.
 
     Weighted, because most bytes are the token's and most code reads the body.
     """
@@ -33,13 +33,11 @@ def place(dice: Random, raw: bytes) -> tuple[int, int]:
     spans = [(0, len(raw)), (0, first), (first, body), *[(body, len(raw))] * 4]
     if token >= 0:
         spans.append((token, raw.find(b"\r\n", token)))
-    return dice.choice(
-        [(start, end) for start, end in spans if 0 <= start < end] or [(0, len(raw))]
-    )
+    return rng.choice([(start, end) for start, end in spans if 0 <= start < end] or [(0, len(raw))])
 
 
-def piece(dice: Random, raw: bytes) -> tuple[int, int]:
+def piece(rng: Random, raw: bytes) -> tuple[int, int]:
     """A short part of such a place."""
-    start, end = place(dice, raw)
-    first = dice.randrange(start, max(end, start + 1))
-    return first, min(end, first + dice.choice((1, 1, 2, 8, 64)))
+    start, end = place(rng, raw)
+    first = rng.randrange(start, max(end, start + 1))
+    return first, min(end, first + rng.choice((1, 1, 2, 8, 64)))

@@ -1,4 +1,4 @@
-"""Right requests with spoiled bytes: one bit of a token (A-19), then everything of everything."""
+"""Right requests with mutated bytes: one bit of a token (A-19), then everything of everything."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ async def fuzz_mutated(report: Report, target: Target, mutations: int, flips: in
     await refuse_none(report, target, samples, "before")
     await spoil_tokens(report, target, flips)
     await spoil_everything(report, target, samples, mutations)
-    # What the samples were about may be gone: some delete, and others were spoiled into that.
+    # What the samples were about may be gone: some delete, and others were mutated into that.
     await refuse_none(report, target, await corpus(target), "after")
 
 
@@ -65,12 +65,12 @@ async def spoil_everything(
     show(findings, f'make fuzz args="--seed {target.seed} --case {{number}}"')
     responses = ", ".join(f"{status}: {count:,}" for status, count in sorted(findings.seen.items()))
     print(f"raw: answered {responses}")
-    report.exactly(f"raw: findings in {mutations:,} spoiled requests", 0, len(findings.faults))
+    report.exactly(f"raw: findings in {mutations:,} mutated requests", 0, len(findings.faults))
     report.at_most("raw: memory grown after the first tenth", GROWTH_MIB, growth, "MiB")
 
 
 async def replay(target: Target, number: int) -> int:
-    """Send one spoiled request again; 1 if it is still a finding."""
+    """Send one mutated request again; 1 if it is still a finding."""
     case = mutated(target.seed, number, await corpus(target))
     findings = await send_all(target, [(number, case)])
     print(f"{case.name}\n{case.raw!r}\nanswered {dict(findings.seen)}")

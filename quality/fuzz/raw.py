@@ -19,7 +19,7 @@ LIMIT_SECONDS = 20
 # For a refusal that does not wait for the body. A server that waits for the rest of a request is in the right.
 EARLY_SECONDS = 0.1
 PAUSE_SECONDS = 0.002
-# Who refuses while more is under way resets the connection, and the answer may be lost (RFC 9112, section 9.6).
+# Who refuses while more is under way resets the connection, and the response may be lost (RFC 9112, section 9.6).
 SURE_TO_BE_READ = 65_536
 COMPLAINTS = (AttackSucceeded, ValueError, LookupError, TypeError, AttributeError)
 
@@ -88,7 +88,7 @@ async def send(connection: Connection, case: Case) -> None:
 
 
 async def next_response(connection: Connection, head: bool, *, sure: bool) -> Response | None:
-    """The next answer; ``None`` if the server hangs up. Where none is owed, it is soon told that no more will come."""
+    """The next response; ``None`` if the server hangs up. Where none is owed, it is soon told that no more will come."""
     coming = asyncio.create_task(final_response(connection, head))
     try:
         if not sure and not (await asyncio.wait({coming}, timeout=EARLY_SECONDS))[0]:
@@ -115,7 +115,7 @@ async def say_no_more(connection: Connection) -> asyncio.StreamReader:
 
 
 async def nothing_follows(connection: Connection) -> None:
-    """After its answers the server has nothing to say, and hangs up once the client has."""
+    """After its responses the server has nothing to say, and hangs up once the client has."""
     reader = await say_no_more(connection)
     with suppress(ConnectionError):
         more = await reader.read()

@@ -18,7 +18,7 @@ class Reading:
 
     @property
     def heads(self) -> list[bool]:
-        """For each answer that may come, whether it is one to HEAD and has no body."""
+        """For each response that may come, whether it is one to HEAD and has no body."""
         return [method == "HEAD" for method in self.methods] + [False] * self.is_broken
 
 

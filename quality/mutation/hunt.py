@@ -1,10 +1,10 @@
-"""Judges every mutant of the chosen modules, in the folder of the copy: see ``__main__``."""
+"""Runs every mutant of the chosen modules, in the folder of the copy: see ``__main__``."""
 
 import sys
 from pathlib import Path
 
 from quality.mutation.operators import mutants_of
-from quality.mutation.runner import judged, preload
+from quality.mutation.runner import preload, results_of
 from quality.mutation.selection import STAGES, modules, record
 from quality.testkit.report import Report
 
@@ -19,7 +19,7 @@ def main() -> int:
 
 
 def hunt(paths: list[Path]) -> int:
-    """Judge every mutant of each module, the expensive suites only those that the cheap ones let pass."""
+    """Run every mutant of each module, the expensive suites only those that the cheap ones let pass."""
     report = Report()
     mutants = {path: found for path in paths if (found := mutants_of(path))}
     missed = dict(mutants)
@@ -28,7 +28,7 @@ def hunt(paths: list[Path]) -> int:
         selection = record([path for path in paths if missed.get(path)], suites)
         for path, survivors in missed.items():
             missed[path] = [
-                mutant for mutant, noticed in judged(survivors, selection) if not noticed
+                mutant for mutant, noticed in results_of(survivors, selection) if not noticed
             ]
             left = f"{len(missed[path])} of {len(survivors)}"
             print(f"{path.as_posix()}: {left} not noticed by {', '.join(suites)}", flush=True)

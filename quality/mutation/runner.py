@@ -105,7 +105,7 @@ def preload() -> None:
     gc.freeze()  # else each child would copy all of it just to count references
 
 
-def judged(mutants: Iterable[Mutant], selection: Selection) -> Iterator[tuple[Mutant, bool]]:
+def results_of(mutants: Iterable[Mutant], selection: Selection) -> Iterator[tuple[Mutant, bool]]:
     """Each mutant of a module, and whether a test noticed it; as many at once as there are cores, as they come.
 
     The files that noticed most of the others come first, then the cheap ones. At the end those that noticed something

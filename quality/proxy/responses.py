@@ -60,7 +60,7 @@ REFUSED = {
 
 
 async def exchange(port: int, raw: bytes, source: str | None = None) -> Response:
-    """The answer to exactly these bytes on a fresh connection."""
+    """The response to exactly these bytes on a fresh connection."""
     connection = Connection(port, source=source)
     try:
         return await connection.exchange(raw[at : at + PIECE] for at in range(0, len(raw), PIECE))

@@ -15,7 +15,7 @@ from quality.testkit.server import HOST
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 12)]
 TICK_SECONDS = 0.5
 PATIENCE_SECONDS = 60
-# The buffers of a real network, into which an answer of 175 KB does not fit. Those of loopback hold megabytes.
+# The buffers of a real network, into which a response of 175 KB does not fit. Those of loopback hold megabytes.
 SEGMENT_BYTES = 1_400
 RECEIVE_BYTES = 4_096
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -27,7 +27,7 @@ LARGE = f"GET /docs/assets/swagger-ui.css HTTP/1.1\r\nHost: {HOST}\r\n\r\n".enco
 
 @dataclass(frozen=True)
 class Kind:
-    """What is sent at once, and what again and again. Only who asks for an answer may get one."""
+    """What is sent at once, and what again and again. Only who asks for a response may get one."""
 
     name: str
     opening: bytes = b""
@@ -39,13 +39,13 @@ KINDS = (
     Kind("silent"),
     Kind("half a head, byte by byte", HEAD + b"X-Slow: ", b"a"),
     Kind("half a body, then silent", BODY),
-    Kind("an answer that is not read", LARGE, asks=True),
+    Kind("a response that is not read", LARGE, asks=True),
 )
 
 
 @dataclass
 class SlowClients:
-    """``held`` says for each kind how long its connections lived, ``answered`` how many got an answer unasked."""
+    """``held`` says for each kind how long its connections lived, ``answered`` how many got a response unasked."""
 
     port: int
     held: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))

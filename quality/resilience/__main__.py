@@ -70,7 +70,7 @@ SECTIONS: dict[str, Section] = {
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
 ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}
-# A full collection looks at every answer that was kept, and would stop all clients for a tenth of a second and more.
+# A full collection looks at every response that was kept, and would stop all clients for a tenth of a second and more.
 NO_FULL_COLLECTION = 1_000_000
 GIVE_UP_SECONDS = 1_800  # for one section
 

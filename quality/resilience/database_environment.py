@@ -48,14 +48,14 @@ class Environment:
 async def database_environment(
     run: Run,
     account: Account,
-    environment: dict[str, str],
+    settings: dict[str, str],
     *options: str,
     app: str = "app.main:app",
 ) -> AsyncIterator[Environment]:
     # A full queue of hashes is a 503 too, and here only the database may be the cause of one.
-    environment = {**environment, "PASSWORD_HASH_QUEUE_SIZE": "1000"}
+    settings = {**settings, "PASSWORD_HASH_QUEUE_SIZE": "1000"}
     async with (
-        serving(run.folder, environment, *options, app=app) as server,
+        serving(run.folder, settings, *options, app=app) as server,
         probing(run.folder, server.port) as prober,
     ):
         yield Environment(run, server.port, account, prober)
@@ -64,8 +64,8 @@ async def database_environment(
 class Callers:
     """They ask who they are, and one time in ten they create an account."""
 
-    def __init__(self, stage: Environment) -> None:
-        self._burst = Burst(stage.port, stage.account.token)
+    def __init__(self, environment: Environment) -> None:
+        self._burst = Burst(environment.port, environment.account.token)
         self._turn = count(1)
 
     @property
@@ -92,22 +92,22 @@ async def create_account(connection: Connection) -> Response:
     return await connection.post_json(USERS, new)
 
 
-async def at_once(stage: Environment, number: int, ask: Ask = current_user) -> list[Seen]:
+async def at_once(environment: Environment, number: int, ask: Ask = current_user) -> list[Seen]:
     """So many requests side by side."""
-    burst = Burst(stage.port, stage.account.token)
+    burst = Burst(environment.port, environment.account.token)
     await asyncio.gather(*(burst.ask(ask) for _ in range(number)))
     burst.close()
     return burst.seen
 
 
-async def measure_idle(stage: Environment, name: str) -> Idle:
+async def measure_idle(environment: Environment, name: str) -> Idle:
     """A few seconds in which all must be served. Pools and code are warm before they count."""
-    callers = Callers(stage)
-    async with steadily(stage.rate, callers.act):
+    callers = Callers(environment)
+    async with steadily(environment.rate, callers.act):
         await asyncio.sleep(WARM_SECONDS)
         started = perf_counter()
         await asyncio.sleep(IDLE_SECONDS)
     counted = [one for one in callers.seen if one.at >= started]
     odd = sum(one.status not in SUCCESS for one in counted)
-    stage.run.report.exactly(f"{name}: failures in {len(counted):,} requests", 0, odd)
-    return Idle(stage.prober.probes(LIVE, started), max(one.seconds for one in counted))
+    environment.run.report.exactly(f"{name}: failures in {len(counted):,} requests", 0, odd)
+    return Idle(environment.prober.probes(LIVE, started), max(one.seconds for one in counted))

@@ -26,7 +26,7 @@ class Pair:
 
 
 class Load:
-    """So many requests by clients who wait for each answer, and about ``pause`` seconds before the next one.
+    """So many requests by clients who wait for each response, and about ``pause`` seconds before the next one.
 
     Begins at once, as tasks of ``group``.
     """
@@ -81,7 +81,7 @@ class Load:
 
 
 async def ask(connection: Connection, target: str) -> Response:
-    """The answer, or one with status 0 where none came."""
+    """The response, or one with status 0 where none came."""
     started = perf_counter()
     try:
         return await connection.get(target)

@@ -1,4 +1,4 @@
-"""No answer reaches another caller: many users, a fifth of the requests abandoned, both caches on: Q-22.
+"""No response reaches another caller: many users, a fifth of the requests abandoned, both caches on: Q-22.
 
 The entries live for a second, so that a run sees thousands of fills and not only hits.
 """
@@ -29,9 +29,9 @@ SHORT_LIVED = {
 
 @dataclass(frozen=True)
 class Question:
-    """A request, with the status that it must get and the account that its answer must show.
+    """A request, with the status that it must get and the account that its response must show.
 
-    ``reads`` is how many rows it takes without a cache: that of the caller, and that of the answer.
+    ``reads`` is how many rows it takes without a cache: that of the caller, and that of the response.
     """
 
     target: str
@@ -41,7 +41,7 @@ class Question:
     shown: Account | None
 
     def violation(self, response: Response) -> str:
-        """What is wrong with the answer, or nothing."""
+        """What is wrong with the response, or nothing."""
         if response.status == UNAVAILABLE:
             return ""  # a busy machine: nobody's data was shown
         if response.status != self.status:
@@ -65,7 +65,7 @@ class Stats:
 
 async def measure(run: Run) -> None:
     requests = run.size(100_000, 4_000)
-    tally = Stats(requests)
+    stats = Stats(requests)
     addresses = [f"{number}@example.com" for number in range(USERS)]
     async with throwaway_database("chaos_crosstalk") as url:
         users = await create_accounts(url, *addresses)
@@ -75,33 +75,33 @@ async def measure(run: Run) -> None:
         async with serving(run.folder, environment) as server:
             async with asyncio.TaskGroup() as group:
                 for me in users:
-                    group.create_task(user(server.port, me, users, admin, tally))
-            tally.counts["breaker opened"] = server.text.count('"dependency_degraded"')
+                    group.create_task(user(server.port, me, users, admin, stats))
+            stats.counts["breaker opened"] = server.text.count('"dependency_degraded"')
         read = await rows_read(url) - before
-    check(run, requests, tally, read)
+    check(run, requests, stats, read)
 
 
-async def user(port: int, me: Account, users: list[Account], admin: Account, tally: Stats) -> None:
+async def user(port: int, me: Account, users: list[Account], admin: Account, stats: Stats) -> None:
     """One user's requests in a row, with some by the admin among them."""
     connection = Connection(port)
-    dice = random.Random(me.id.int)  # noqa: S311  dice, not secrets
+    rng = random.Random(me.id.int)  # noqa: S311  seeded, no secret
     others = [account for account in users if account is not me]
-    while tally.take():
-        question = draw(dice, me, dice.choice(others), admin)
+    while stats.take():
+        question = draw(rng, me, rng.choice(others), admin)
         connection.token = question.caller.token
-        if dice.random() < ABANDONED:
-            await abandon(connection, question, dice.uniform(0, ABANDONED_WITHIN_SECONDS))
-            tally.counts["abandoned"] += 1
+        if rng.random() < ABANDONED:
+            await abandon(connection, question, rng.uniform(0, ABANDONED_WITHIN_SECONDS))
+            stats.counts["abandoned"] += 1
             continue
         response = await connection.get(question.target)
-        tally.counts[f"answered {response.status}"] += 1
-        tally.reads += question.reads
+        stats.counts[f"answered {response.status}"] += 1
+        stats.reads += question.reads
         if violation := question.violation(response):
-            tally.violations.append(violation)
+            stats.violations.append(violation)
     connection.close()
 
 
-def draw(dice: random.Random, me: Account, other: Account, admin: Account) -> Question:
+def draw(rng: random.Random, me: Account, other: Account, admin: Account) -> Question:
     """Ask for oneself in two ways, as the admin for somebody, or for what is forbidden."""
     mine, theirs = (f"/api/v1/users/{account.id}" for account in (me, other))
     questions = [
@@ -110,7 +110,7 @@ def draw(dice: random.Random, me: Account, other: Account, admin: Account) -> Qu
         Question(theirs, admin, 2, OK, other),
         Question(theirs, me, 1, FORBIDDEN, None),
     ]
-    return dice.choices(questions, weights=(40, 30, 15, 15))[0]
+    return rng.choices(questions, weights=(40, 30, 15, 15))[0]
 
 
 async def abandon(connection: Connection, question: Question, after_seconds: float) -> None:
@@ -129,15 +129,15 @@ async def rows_read(url: str) -> int:
     return read
 
 
-def check(run: Run, requests: int, tally: Stats, read: int) -> None:
-    for violation in tally.violations[:FEW]:
+def check(run: Run, requests: int, stats: Stats, read: int) -> None:
+    for violation in stats.violations[:FEW]:
         print(violation)
     name = f"{requests:,} requests by {USERS} users"
-    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(tally.counts.items()))
-    run.report.exactly(f"{name}: wrong account or status", 0, len(tally.violations))
-    refused = tally.counts[f"answered {UNAVAILABLE}"]
+    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(stats.counts.items()))
+    run.report.exactly(f"{name}: wrong account or status", 0, len(stats.violations))
+    refused = stats.counts[f"answered {UNAVAILABLE}"]
     run.report.at_most(f"{name}: refused with 503", UNAVAILABLE_SHARE * requests, refused)
     # Else the caches were hardly used, and this has shown nothing.
-    most = int(tally.reads * READ_SHARE)
-    run.report.at_most(f"{name}: rows read of {tally.reads:,} asked for", most, read)
+    most = int(stats.reads * READ_SHARE)
+    run.report.at_most(f"{name}: rows read of {stats.reads:,} asked for", most, read)
     print(f"   {counts}")

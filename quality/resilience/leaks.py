@@ -35,7 +35,7 @@ async def measure(run: Run) -> None:
             growth = 100 * (resident_mib(server.process.pid) / resident - 1)
     print(f"   answers {dict(traffic.responses)}; hung up at the {dict(traffic.abandoned)}")
     report, name = run.report, f"{total:,} mixed requests"
-    report.exactly(f"{name}: wrong answers", [], traffic.wrong[:3])
+    report.exactly(f"{name}: wrong responses", [], traffic.wrong[:3])
     limit = run.size(GROWTH_PERCENT, QUICK_GROWTH_PERCENT)
     report.at_most(f"{name}: growth of {resident:.0f} MiB since {warm_up:,}", limit, growth, "%")
     check(report, name, before, after)

@@ -44,7 +44,7 @@ async def descriptors(run: Run, server: Server, account: Account) -> None:
     print(f"   {sum(seen.status == OK for seen in burst.seen)} of {len(burst.seen)} were served")
     name = f"{CLIENTS} clients and {DESCRIPTORS} descriptors"
     run.report.exactly(
-        f"{name}: other than 200, 503 and no answer", set(), statuses - {0, OK, BUSY}
+        f"{name}: other than 200, 503 and no response", set(), statuses - {0, OK, BUSY}
     )
     run.report.at_most(f"{name}: served again after", RECOVERY_SECONDS, back, "s")
     run.report.exactly(f"{name}: exit code", 0, code)

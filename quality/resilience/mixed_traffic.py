@@ -1,4 +1,4 @@
-"""What a public service gets: good requests, bad ones, and clients that hang up at every stage of one."""
+"""What a public service gets: good requests, bad ones, and clients that hang up at every environment of one."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 
 @dataclass(frozen=True)
 class Request:
-    """One request, what it must be answered with, and whose account the answer must show if it shows one."""
+    """One request, what it must be answered with, and whose account the response must show if it shows one."""
 
     status: int
     raw: bytes
@@ -39,7 +39,7 @@ class Traffic:
     responses: Counter[int] = field(default_factory=Counter)
     abandoned: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    dice: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311  dice
+    rng: random.Random = field(default_factory=lambda: random.Random(1))  # noqa: S311  rng
     left: int = 0
 
     async def send(self, requests: int) -> None:
@@ -52,7 +52,7 @@ class Traffic:
         connection = Connection(self.port)
         while self.left > 0:
             self.left -= 1
-            if self.dice.random() < ABANDONED:
+            if self.rng.random() < ABANDONED:
                 await self._abandon(connection)
             else:
                 await self._ask(connection, self._any_request())
@@ -69,27 +69,27 @@ class Traffic:
             self.wrong.append(f"{response.json()['id']} for {request}")
 
     async def _abandon(self, connection: Connection) -> None:
-        """Hang up before the head, the body, the work or the answer is at its end."""
-        stage = self.dice.choice(("head", "body", "work", "answer"))
-        self.abandoned[stage] += 1
+        """Hang up before the head, the body, the work or the response is at its end."""
+        environment = self.rng.choice(("head", "body", "work", "answer"))
+        self.abandoned[environment] += 1
         connection.refresh()
-        if stage == "head":
+        if environment == "head":
             await connection.send(f"GET {ME} HTTP/1.1\r\nHost: local".encode())
-        elif stage == "body":
+        elif environment == "body":
             await connection.send(message("POST", USERS, [JSON, ("Content-Length", "99")]) + b"{")
-        elif stage == "work":
+        elif environment == "work":
             await connection.send(self._any_request().raw)
         else:
             await connection.send(message("GET", LARGE))
             reader, _ = await connection.open()
             await reader.readexactly(1_000)
-        await asyncio.sleep(self.dice.uniform(0, SERVED_WITHIN))
+        await asyncio.sleep(self.rng.uniform(0, SERVED_WITHIN))
         connection.close()
 
     def _any_request(self) -> Request:
-        me, other = self.dice.sample(self.users, 2)
+        me, other = self.rng.sample(self.users, 2)
         requests = requests_of(me, other, self.admin)
-        return self.dice.choices(list(requests), list(requests.values()))[0]
+        return self.rng.choices(list(requests), list(requests.values()))[0]
 
 
 def requests_of(me: Account, other: Account, admin: Account) -> dict[Request, int]:

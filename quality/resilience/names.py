@@ -14,7 +14,7 @@ from quality.resilience.database_environment import (
     database_environment,
     measure_idle,
 )
-from quality.resilience.outage import Judge, Outage, first_after, nothing, outage
+from quality.resilience.outage import Assertion, Outage, first_after, nothing, outage
 from quality.resilience.run import Run
 from quality.testkit.proxy import FaultProxy, fault_proxy
 from quality.testkit.server import ROOT, modules_on, variables
@@ -53,17 +53,21 @@ class Names:
 
 
 async def measure(run: Run) -> None:
-    async with throwaway_database("chaos_names") as url, named(run, url) as (names, stage):
+    async with throwaway_database("chaos_names") as url, named(run, url) as (names, environment):
         first = await outage(
-            stage, "Names unknown at the start", nothing, names.succeed, hold_seconds=AWAY_SECONDS
+            environment,
+            "Names unknown at the start",
+            nothing,
+            names.succeed,
+            hold_seconds=AWAY_SECONDS,
         )
-        idle = await measure_idle(stage, "Names known")
-        check = Judge(run.report, idle.slowest_seconds)
-        await check_names(stage, check, first)
+        idle = await measure_idle(environment, "Names known")
+        check = Assertion(run.report, idle.slowest_seconds)
+        await check_names(environment, check, first)
         later = {"Names unknown": names.fail, "Lookups hang": names.hang}
         for name, begin in ({} if run.quick else later).items():
-            seen = await outage(stage, name, begin, names.succeed, hold_seconds=AWAY_SECONDS)
-            await check_names(stage, check, seen)
+            seen = await outage(environment, name, begin, names.succeed, hold_seconds=AWAY_SECONDS)
+            await check_names(environment, check, seen)
 
 
 @asynccontextmanager
@@ -76,7 +80,7 @@ async def named(run: Run, url: str) -> AsyncIterator[tuple[Names, Environment]]:
     ):
         names = Names(said, (database, redis))
         await names.fail()
-        environment = {
+        settings = {
             **variables(database.url_as(DATABASE), **modules_on(redis.url_as(REDIS))),
             "PYTHONPATH": f"{ROOT / 'backend'}{os.pathsep}{ROOT}",
             "CHAOS_LOOKUPS": str(said),
@@ -84,25 +88,25 @@ async def named(run: Run, url: str) -> AsyncIterator[tuple[Names, Environment]]:
         [account] = await create_accounts(url, "ada@example.com")
         app = "quality.resilience.lookups:app"
         async with database_environment(
-            run, account, environment, "--loop", "asyncio", app=app
-        ) as stage:
+            run, account, settings, "--loop", "asyncio", app=app
+        ) as environment:
             try:
-                yield names, stage
+                yield names, environment
             finally:
                 await names.succeed()  # a lookup that hangs would hold up the end
 
 
-async def check_names(stage: Environment, check: Judge, seen: Outage) -> None:
+async def check_names(environment: Environment, check: Assertion, seen: Outage) -> None:
     check.loss(seen)
     check.outage(seen)
-    asked = await until_counted(stage)
+    asked = await until_counted(environment)
     used = first_after(seen.back, [one for one in (*seen.seen, *asked) if is_counted(one)])
     check.within(f"{seen.name}, is back: Redis used", REDIS_SECONDS, used)
 
 
-async def until_counted(stage: Environment) -> list[Seen]:
-    """Ask until an answer shows that Redis is used."""
-    burst = Burst(stage.port, stage.account.token)
+async def until_counted(environment: Environment) -> list[Seen]:
+    """Ask until a response shows that Redis is used."""
+    burst = Burst(environment.port, environment.account.token)
     for _ in range(TRIES):
         if is_counted(await burst.ask(current_user)):
             break

@@ -32,22 +32,22 @@ class Outage:
 
 
 async def outage(
-    stage: Environment, name: str, begin: Begin, end: End, *, hold_seconds: float = 0
+    environment: Environment, name: str, begin: Begin, end: End, *, hold_seconds: float = 0
 ) -> Outage:
     """The database is away for ``hold_seconds``, and as long as ``end`` needs to bring it back."""
-    callers = Callers(stage)
-    async with steadily(stage.rate, callers.act):
+    callers = Callers(environment)
+    async with steadily(environment.rate, callers.act):
         await asyncio.sleep(BEFORE_SECONDS)
         lost = perf_counter()
         await begin()
         await asyncio.sleep(hold_seconds)
         back = await end()
         await asyncio.sleep(AFTER_SECONDS)
-    ready = stage.prober.probes(READY, lost)
+    ready = environment.prober.probes(READY, lost)
     return Outage(name, lost, back, callers.seen, ready, callers.created())
 
 
-class Judge:
+class Assertion:
     """``slack_seconds`` is what a request took at worst while nothing was broken: that is the machine's."""
 
     def __init__(self, report: Report, slack_seconds: float) -> None:

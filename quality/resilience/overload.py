@@ -128,7 +128,7 @@ def check(run: Run, rounds: list[Round]) -> None:
     name = f"{offered:.1f} times the capacity"
     print(f"   {name}: {len(every):,} requests, {len(refused):,} refused")
     odd = {seen.status for seen in every} - {OK, REFUSED}
-    report.exactly(f"{name}: other answers than 200 and 503", set(), odd)
+    report.exactly(f"{name}: other responses than 200 and 503", set(), odd)
     at_least = run.size(GOODPUT_PERCENT, QUICK_GOODPUT_PERCENT)
     # Of the time that it gets: what else the machine does is not the server's fault.
     goodput = median(100 * one.useful for one in rounds)
@@ -139,7 +139,7 @@ def check(run: Run, rounds: list[Round]) -> None:
         kept=goodput >= at_least,
         baseline=f"{median(one.peak.rate for one in rounds):.0f} a second",
     )
-    # Where an answer at the peak takes longer than that, a refusal may as well.
+    # Where a response at the peak takes longer than that, a refusal may as well.
     response_ms = 1000 * CLIENTS / median(one.peak.rate for one in rounds)
     limit_ms = max(run.size(REFUSAL_MS, QUICK_REFUSAL_MS), response_ms)
     report.at_most(

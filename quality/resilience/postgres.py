@@ -9,7 +9,7 @@ from time import perf_counter
 
 from quality.resilience.database_environment import Environment, database_environment, measure_idle
 from quality.resilience.liveness import check_liveness
-from quality.resilience.outage import Judge, nothing, outage
+from quality.resilience.outage import Assertion, nothing, outage
 from quality.resilience.postgres_limits import limits
 from quality.resilience.postgres_network import network
 from quality.resilience.run import Run
@@ -37,26 +37,26 @@ async def measure(run: Run) -> None:
 
 async def itself(run: Run, postgres: PostgresServer, account: Account) -> None:
     """The server is stopped, ended and full."""
-    async with database_environment(run, account, variables(postgres.url)) as stage:
-        idle = await measure_idle(stage, "PostgreSQL well")
-        started, check = perf_counter(), Judge(run.report, idle.slowest_seconds)
+    async with database_environment(run, account, variables(postgres.url)) as environment:
+        idle = await measure_idle(environment, "PostgreSQL well")
+        started, check = perf_counter(), Assertion(run.report, idle.slowest_seconds)
         for mode in MODES[run.quick :]:
-            await restarts(stage, postgres, check, mode)
+            await restarts(environment, postgres, check, mode)
         if not run.quick:
-            await sessions_end(stage, postgres, check)
-        await limits(stage, postgres, check)
-        check_liveness(run, "PostgreSQL fails", stage.prober.probes(LIVE, started), idle.live)
+            await sessions_end(environment, postgres, check)
+        await limits(environment, postgres, check)
+        check_liveness(run, "PostgreSQL fails", environment.prober.probes(LIVE, started), idle.live)
     await postgres.stop()
-    async with database_environment(run, account, variables(postgres.url)) as stage:
-        await starts_last(stage, postgres, check)
+    async with database_environment(run, account, variables(postgres.url)) as environment:
+        await starts_last(environment, postgres, check)
 
 
 async def restarts(
-    stage: Environment, postgres: PostgresServer, check: Judge, mode: StopMode
+    environment: Environment, postgres: PostgresServer, check: Assertion, mode: StopMode
 ) -> None:
     """Nothing that was acknowledged is lost."""
     name = f"PostgreSQL restarts ({mode})"
-    seen = await outage(stage, name, partial(postgres.stop, mode), partial(start, postgres))
+    seen = await outage(environment, name, partial(postgres.stop, mode), partial(start, postgres))
     check.outage(seen)
     connection = await postgres.connect()
     kept = await connection.fetchval("SELECT count(*) FROM users WHERE id = ANY($1)", seen.created)
@@ -65,7 +65,9 @@ async def restarts(
     check.report.exactly(name, 0, len(seen.created) - kept)
 
 
-async def sessions_end(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
+async def sessions_end(
+    environment: Environment, postgres: PostgresServer, check: Assertion
+) -> None:
     """All at once, again and again."""
 
     async def end_all() -> float:
@@ -74,13 +76,15 @@ async def sessions_end(stage: Environment, postgres: PostgresServer, check: Judg
             await asyncio.sleep(BETWEEN_SECONDS)
         return perf_counter()
 
-    check.outage(await outage(stage, "PostgreSQL ends every session", nothing, end_all))
+    check.outage(await outage(environment, "PostgreSQL ends every session", nothing, end_all))
 
 
-async def starts_last(stage: Environment, postgres: PostgresServer, check: Judge) -> None:
+async def starts_last(environment: Environment, postgres: PostgresServer, check: Assertion) -> None:
     """The application was started while there was no database."""
     end = partial(start, postgres)
-    seen = await outage(stage, "PostgreSQL starts last", nothing, end, hold_seconds=AWAY_SECONDS)
+    seen = await outage(
+        environment, "PostgreSQL starts last", nothing, end, hold_seconds=AWAY_SECONDS
+    )
     check.loss(seen)
     check.outage(seen)
 

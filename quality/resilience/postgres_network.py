@@ -9,7 +9,7 @@ from quality.resilience.database_environment import (
     measure_idle,
 )
 from quality.resilience.liveness import check_liveness
-from quality.resilience.outage import Begin, End, Judge, outage
+from quality.resilience.outage import Assertion, Begin, End, outage
 from quality.resilience.run import Run
 from quality.testkit.postgres import PostgresServer
 from quality.testkit.prober import LIVE
@@ -26,16 +26,16 @@ POOL_REFUSAL_SECONDS = 2.5
 async def network(run: Run, postgres: PostgresServer, account: Account) -> None:
     async with (
         fault_proxy(postgres.url, postgres.port) as proxy,
-        database_environment(run, account, variables(proxy.url)) as stage,
+        database_environment(run, account, variables(proxy.url)) as environment,
     ):
-        idle = await measure_idle(stage, "PostgreSQL in reach")
-        started, check = perf_counter(), Judge(run.report, idle.slowest_seconds)
+        idle = await measure_idle(environment, "PostgreSQL in reach")
+        started, check = perf_counter(), Assertion(run.report, idle.slowest_seconds)
         for name, begin in faults(run, proxy).items():
-            seen = await outage(stage, name, begin, mended(proxy), hold_seconds=AWAY_SECONDS)
+            seen = await outage(environment, name, begin, healed(proxy), hold_seconds=AWAY_SECONDS)
             check.loss(seen)
             check.outage(seen)
-        await exhausted_pool(stage, proxy, check)
-        probes = stage.prober.probes(LIVE, started)
+        await exhausted_pool(environment, proxy, check)
+        probes = environment.prober.probes(LIVE, started)
         check_liveness(run, "PostgreSQL is out of reach", probes, idle.live)
 
 
@@ -56,7 +56,7 @@ def faults(run: Run, proxy: FaultProxy) -> dict[str, Begin]:
     }
 
 
-def mended(proxy: FaultProxy) -> End:
+def healed(proxy: FaultProxy) -> End:
     async def mend() -> float:
         await proxy.forward()
         return perf_counter()
@@ -64,11 +64,11 @@ def mended(proxy: FaultProxy) -> End:
     return mend
 
 
-async def exhausted_pool(stage: Environment, proxy: FaultProxy, check: Judge) -> None:
-    """Every connection is held by somebody who waits for an answer; twice as many wait for a connection."""
-    await at_once(stage, POOL_SIZE)
+async def exhausted_pool(environment: Environment, proxy: FaultProxy, check: Assertion) -> None:
+    """Every connection is held by somebody who waits for a response; twice as many wait for a connection."""
+    await at_once(environment, POOL_SIZE)
     proxy.hang()
-    seen = await at_once(stage, 3 * POOL_SIZE)
+    seen = await at_once(environment, 3 * POOL_SIZE)
     await proxy.forward()
     name = f"{3 * POOL_SIZE} at once on {POOL_SIZE} silent connections"
     check.refusals(name, seen)

@@ -33,86 +33,86 @@ Break = Callable[[], Awaitable[None] | None]
 
 
 async def measure(run: Run) -> None:
-    async with redis_environment(run) as stage:
-        proxy = stage.proxy
-        await stage.requests(run.size(2_000, 400))  # pools and code are warm
+    async with redis_environment(run) as environment:
+        proxy = environment.proxy
+        await environment.requests(run.size(2_000, 400))  # pools and code are warm
         started = perf_counter()
-        await healthy(stage)
+        await healthy(environment)
         broken = perf_counter()
-        await fault(stage, "Redis refuses", proxy.refuse)
-        await fault(stage, "Redis hangs", proxy.hang)
+        await fault(environment, "Redis refuses", proxy.refuse)
+        await fault(environment, "Redis hangs", proxy.hang)
         if not run.quick:
-            await fault(stage, "Redis answers after 2 s", lambda: proxy.delay(2))
-            await slow(stage)
+            await fault(environment, "Redis answers after 2 s", lambda: proxy.delay(2))
+            await slow(environment)
         for name in QUICK_REPLIES if run.quick else REPLIES:
-            await reply(stage, name)
-        await flapping(stage)
-        idle = stage.prober.probes(LIVE, started, broken)
-        check_liveness(run, "Redis fails", stage.prober.probes(LIVE, broken), idle)
-        ready = stage.prober.probes(READY, broken)
+            await reply(environment, name)
+        await flapping(environment)
+        idle = environment.prober.probes(LIVE, started, broken)
+        check_liveness(run, "Redis fails", environment.prober.probes(LIVE, broken), idle)
+        ready = environment.prober.probes(READY, broken)
         odd = sum(probe.status != OK for probe in ready)
         run.report.exactly(f"Redis fails: readiness other than 200 in {len(ready)} probes", 0, odd)
 
 
-async def healthy(stage: Environment) -> None:
-    """Redis is well: every answer is counted, and that costs little."""
-    report = stage.run.report
-    pairs = await stage.requests(stage.run.size(5_000, 1_000))
+async def healthy(environment: Environment) -> None:
+    """Redis is well: every response is counted, and that costs little."""
+    report = environment.run.report
+    pairs = await environment.requests(environment.run.size(5_000, 1_000))
     not_counted = sum(pair.on.header("x-ratelimit-limit") is None for pair in pairs)
     times = median(pair.on.seconds for pair in pairs) / median(pair.off.seconds for pair in pairs)
     report.exactly(f"Redis well: answers not counted of {len(pairs):,}", 0, not_counted)
     report.at_most("Redis well: median, times that of modules off", HEALTHY_TIMES, times)
 
 
-async def fault(stage: Environment, name: str, break_it: Break) -> None:
+async def fault(environment: Environment, name: str, break_it: Break) -> None:
     """Well for three tenths of the requests, broken for the next four, well again for the rest."""
-    report, total = stage.run.report, stage.run.size(10_000, 2_000)
+    report, total = environment.run.report, environment.run.size(10_000, 2_000)
     async with asyncio.TaskGroup() as group:
-        load = stage.load(group, total)
+        load = environment.load(group, total)
         await load.answered(total * 3 // 10)
-        records = await stage.records()
+        records = await environment.records()
         broken = perf_counter()
         await begin(break_it)
         await load.answered(total * 7 // 10)
-        records, mended = await stage.records() - records, perf_counter()
-        await stage.proxy.forward()
-        back = await stage.seconds_until_used()
+        records, healed = await environment.records() - records, perf_counter()
+        await environment.proxy.forward()
+        back = await environment.seconds_until_used()
     during = [
-        pair for pair in load.pairs if pair.at + pair.on.seconds > broken and pair.at < mended
+        pair for pair in load.pairs if pair.at + pair.on.seconds > broken and pair.at < healed
     ]
     known = [pair for pair in during if pair.at > broken + BEFORE_OPEN_SECONDS]
     report.exactly(f"{name}: other than 200 in {total:,} requests", 0, odd_responses(load.pairs))
-    check_p99(stage.run, f"{name}: added p99, once the breaker is open", known)
-    check_slowest(stage.run, f"{name}: slowest request, added", during, ADDED_SLOWEST_MS)
+    check_p99(environment.run, f"{name}: added p99, once the breaker is open", known)
+    check_slowest(environment.run, f"{name}: slowest request, added", during, ADDED_SLOWEST_MS)
     report.exactly(f"{name}: records in the log", 1, records)
     report.at_most(f"{name}, then is back: used again", BACK_SECONDS, back, "s")
 
 
-async def slow(stage: Environment) -> None:
-    """Each answer comes just within the budget: slower, but served."""
-    stage.proxy.delay(SLOW_SECONDS)
-    pairs = await stage.requests(stage.run.size(2_000, 300))
-    await stage.proxy.forward()
-    await stage.seconds_until_used()
+async def slow(environment: Environment) -> None:
+    """Each response comes just within the budget: slower, but served."""
+    environment.proxy.delay(SLOW_SECONDS)
+    pairs = await environment.requests(environment.run.size(2_000, 300))
+    await environment.proxy.forward()
+    await environment.seconds_until_used()
     name = f"Redis takes {SLOW_SECONDS * 1000:.0f} ms"
-    stage.run.report.exactly(
+    environment.run.report.exactly(
         f"{name}: other than 200 in {len(pairs):,} requests", 0, odd_responses(pairs)
     )
     limit = SLOW_COMMANDS * BUDGET_MS
-    check_slowest(stage.run, f"{name}: slowest request, added", pairs, limit)
+    check_slowest(environment.run, f"{name}: slowest request, added", pairs, limit)
 
 
-async def reply(stage: Environment, name: str) -> None:
+async def reply(environment: Environment, name: str) -> None:
     """Redis is there and answers nothing useful: one row for each way of it."""
-    before = await stage.records()
-    REPLIES[name](stage.proxy)
-    pairs = await stage.requests(stage.run.size(1_000, 300))
-    records = await stage.records() - before
-    await stage.proxy.forward()
-    odd, back = odd_responses(pairs), await stage.seconds_until_used()
+    before = await environment.records()
+    REPLIES[name](environment.proxy)
+    pairs = await environment.requests(environment.run.size(1_000, 300))
+    records = await environment.records() - before
+    await environment.proxy.forward()
+    odd, back = odd_responses(pairs), await environment.seconds_until_used()
     changes = 0 if name in REFUSALS else 1
     logged = "changes logged" if name in UNDECIDED else f"{changes} logged"
-    stage.run.report.row(
+    environment.run.report.row(
         f"Redis answers {name}: {len(pairs):,} requests",
         f"all 200, {logged}, back in {BACK_SECONDS:g} s",
         f"{odd} other than 200, {records} logged, back in {back:.1f} s",
@@ -120,18 +120,18 @@ async def reply(stage: Environment, name: str) -> None:
     )
 
 
-async def flapping(stage: Environment) -> None:
+async def flapping(environment: Environment) -> None:
     """Redis changes every three seconds: refuses, is back, hangs, is back."""
-    run, proxy, before = stage.run, stage.proxy, await stage.records()
+    run, proxy, before = environment.run, environment.proxy, await environment.records()
     changes = run.size(20, 4)
     async with asyncio.TaskGroup() as group:
-        load = stage.load(group, requests=1_000_000)
+        load = environment.load(group, requests=1_000_000)
         steps = cycle((proxy.refuse, proxy.forward, proxy.hang, proxy.forward))
         for _, step in zip(range(changes), steps, strict=False):
             await begin(step)
             await asyncio.sleep(FLAP_SECONDS)
         await load.stop()
-    records = await stage.records() - before
+    records = await environment.records() - before
     name = f"Redis flaps for {changes * FLAP_SECONDS} s"
     run.report.exactly(
         f"{name}: other than 200 in {len(load.pairs):,} requests", 0, odd_responses(load.pairs)

@@ -66,7 +66,7 @@ class Environment:
         return text.count('"dependency_degraded"') + text.count('"dependency_recovered"')
 
     async def seconds_until_used(self) -> float:
-        """How long it takes until an answer is counted and what is read is cached again."""
+        """How long it takes until a response is counted and what is read is cached again."""
         started = perf_counter()
         cached = f"{PREFIX}test:{user_key(self.account.id)}"
         await self.redis.delete(cached)

@@ -23,19 +23,19 @@ BUSY = 503
 
 
 async def measure(run: Run) -> None:
-    async with redis_environment(run, "--workers", str(WORKERS), **ROOM) as stage:
-        await stage.requests(run.size(2_000, 400))  # pools and code are warm
-        await cuts(stage)
-        await latency(stage)
+    async with redis_environment(run, "--workers", str(WORKERS), **ROOM) as environment:
+        await environment.requests(run.size(2_000, 400))  # pools and code are warm
+        await cuts(environment)
+        await latency(environment)
 
 
-async def cuts(stage: Environment) -> None:
+async def cuts(environment: Environment) -> None:
     """As many requests as the machine can do."""
-    report, total = stage.run.report, stage.run.size(60_000, 4_000)
+    report, total = environment.run.report, environment.run.size(60_000, 4_000)
     started = perf_counter()
-    pairs, _, used_again = await cut_again_and_again(stage, total)
+    pairs, _, used_again = await cut_again_and_again(environment, total)
     seconds = perf_counter() - started
-    failed_calls = len(stage.on.events("redis_call_failed"))
+    failed_calls = len(environment.on.events("redis_call_failed"))
     # Two servers, two workers each, and their clients on one machine: the overload limit may refuse, with and without Redis.
     on, off = (
         sum(status == BUSY for status in statuses)
@@ -47,20 +47,22 @@ async def cuts(stage: Environment) -> None:
     report.at_most(f"{NAME}, each time back: used again", BACK_SECONDS, max(used_again), "s")
     report.at_most(f"{NAME}: records of failed calls in the log", WORKERS * seconds, failed_calls)
     # uvloop's RuntimeError for a closed transport is told once by each process.
-    report.at_most(f"{NAME}: tracebacks in the log", WORKERS, stage.on.text.count("Traceback"))
+    report.at_most(
+        f"{NAME}: tracebacks in the log", WORKERS, environment.on.text.count("Traceback")
+    )
 
 
-async def latency(stage: Environment) -> None:
+async def latency(environment: Environment) -> None:
     """The same number of clients, who pause."""
-    total = stage.run.size(15_000, 2_000)
-    pairs, open_for, _ = await cut_again_and_again(stage, total, PAUSE_SECONDS)
+    total = environment.run.size(15_000, 2_000)
+    pairs, open_for, _ = await cut_again_and_again(environment, total, PAUSE_SECONDS)
     name = f"{NAME}, half idle"
-    stage.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_responses(pairs))
-    check_p99(stage.run, f"{name}: added p99, once the breaker is open", open_for)
+    environment.run.report.exactly(f"{name}: other than 200 in {total:,}", 0, odd_responses(pairs))
+    check_p99(environment.run, f"{name}: added p99, once the breaker is open", open_for)
 
 
 async def cut_again_and_again(
-    stage: Environment, total: int, pause: float = 0
+    environment: Environment, total: int, pause: float = 0
 ) -> tuple[list[Pair], list[Pair], list[float]]:
     """Every pair, those while the breaker was open, and the seconds until Redis was used again.
 
@@ -69,17 +71,17 @@ async def cut_again_and_again(
     open_for: list[Pair] = []
     used_again: list[float] = []
     async with asyncio.TaskGroup() as group:
-        load = stage.load(group, total, CLIENTS, pause)
+        load = environment.load(group, total, CLIENTS, pause)
         for number in range(CUTS):
             await load.answered(total * (number + 1) // (CUTS + 1))
             broken, first = perf_counter(), len(load.pairs)
-            await stage.proxy.refuse_by_reset()
+            await environment.proxy.refuse_by_reset()
             await asyncio.sleep(REFUSED_SECONDS)
-            mended = perf_counter()
-            await stage.proxy.forward()
+            healed = perf_counter()
+            await environment.proxy.forward()
             known = broken + BEFORE_OPEN_SECONDS
-            open_for += [pair for pair in load.pairs[first:] if known < pair.at < mended]
-            used_again.append(await stage.seconds_until_used())
+            open_for += [pair for pair in load.pairs[first:] if known < pair.at < healed]
+            used_again.append(await environment.seconds_until_used())
     return load.pairs, open_for, used_again
 
 

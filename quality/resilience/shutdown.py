@@ -22,7 +22,7 @@ DRAIN_SECONDS = 1
 WATCH_SECONDS = 0.1
 EXIT_SECONDS = DRAIN_SECONDS + 5
 LOAD_SECONDS = 120  # at most, between two replacements
-# No answer of this section is about a machine that is too busy to serve in time.
+# No response of this section is about a machine that is too busy to serve in time.
 PATIENT = {
     "DATABASE_POOL_TIMEOUT_SECONDS": "30",
     "DATABASE_CONNECT_TIMEOUT_SECONDS": "30",
@@ -33,8 +33,8 @@ PATIENT = {
 class Balancer:
     """Knows which servers are ready, and sends each request to one of them."""
 
-    def __init__(self, tally: Stats) -> None:
-        self.tally = tally
+    def __init__(self, stats: Stats) -> None:
+        self.stats = stats
         self.ready: list[Server] = []
         self.stopped = False
 
@@ -62,9 +62,9 @@ class Balancer:
                 continue
             port = random.choice(self.ready).port  # noqa: S311  any of them, no secret
             if port not in connections:
-                connections[port] = Connection(port, self.tally.account.token)
+                connections[port] = Connection(port, self.stats.account.token)
             connections[port].refresh()
-            await self.tally.ask(connections[port], KINDS[turn % len(KINDS)])
+            await self.stats.ask(connections[port], KINDS[turn % len(KINDS)])
             for gone in connections.keys() - {server.port for server in self.ready}:
                 connections.pop(gone).close()
         for connection in connections.values():
@@ -83,14 +83,14 @@ class Exit:
 async def measure(run: Run) -> None:
     async with throwaway_database("chaos_shutdown") as url:
         [account] = await create_accounts(url, "ada@example.com")
-        tally, stubborn = Stats(account), Stats(account, numbers=count(10**9))
-        exits = await replace_servers(run, url, Balancer(tally), stubborn)
-        missing = await missing_accounts(url, tally.written + stubborn.written)
+        stats, stubborn = Stats(account), Stats(account, numbers=count(10**9))
+        exits = await replace_servers(run, url, Balancer(stats), stubborn)
+        missing = await missing_accounts(url, stats.written + stubborn.written)
     report, name = run.report, f"{len(exits)} servers replaced"
-    report.exactly(f"{name}: not answered of {tally.total:,}", 0, len(tally.unanswered))
-    report.exactly(f"{name}: other answers than 200 and 201", {}, tally.odd)
+    report.exactly(f"{name}: not answered of {stats.total:,}", 0, len(stats.unanswered))
+    report.exactly(f"{name}: other responses than 200 and 201", {}, stats.odd)
     report.exactly(
-        f"{name}: writes missing of {len(tally.written):,} acknowledged", 0, len(missing)
+        f"{name}: writes missing of {len(stats.written):,} acknowledged", 0, len(missing)
     )
     report.exactly(f"{name}: exit codes", {0}, {left.code for left in exits})
     slowest = max(left.seconds for left in exits)
@@ -121,7 +121,7 @@ async def replace_servers(run: Run, url: str, balancer: Balancer, stubborn: Stat
             group.create_task(balancer.client(number))
         for number in range(1, restarts + 1):
             due = requests * number // restarts
-            await until(partial(balancer.tally.has_seen, due), LOAD_SECONDS)
+            await until(partial(balancer.stats.has_seen, due), LOAD_SECONDS)
             new = await start()
             exits.append(await retire(old, stubborn))
             old = new

@@ -38,13 +38,13 @@ async def measure(run: Run) -> None:
         await while_migrating(run, url)
 
 
-async def under_load(run: Run, url: str, tally: Stats, signals: list[Signals]) -> None:
+async def under_load(run: Run, url: str, stats: Stats, signals: list[Signals]) -> None:
     """Clients hold on to one server until it is gone. Nothing can answer for who is killed, but what it wrote stays."""
     killed = signals == [SIGKILL]
     environment = variables(url, DRAIN_SECONDS=str(DRAIN_SECONDS))
     async with serving(run.folder, environment) as server:
-        clients = [asyncio.create_task(hold_on(server, tally)) for _ in range(CLIENTS)]
-        await until(lambda: tally.has_seen(run.size(2_000, 300)), PATIENCE_SECONDS)
+        clients = [asyncio.create_task(hold_on(server, stats)) for _ in range(CLIENTS)]
+        await until(lambda: stats.has_seen(run.size(2_000, 300)), PATIENCE_SECONDS)
         sent = perf_counter()
         for one in signals:
             with suppress(ProcessLookupError):  # the one before has ended it
@@ -53,12 +53,12 @@ async def under_load(run: Run, url: str, tally: Stats, signals: list[Signals]) -
         code = await server.process.wait()
         seconds = perf_counter() - sent
         await asyncio.gather(*clients)
-        lost = set() if killed else accepted_and_lost(server, tally.unanswered)
-    missing = await missing_accounts(url, tally.written)
+        lost = set() if killed else accepted_and_lost(server, stats.unanswered)
+    missing = await missing_accounts(url, stats.written)
     promised = f"code {-SIGKILL if killed else 0}, 0 lost, 0 missing"
     found = f"code {code}, {len(lost)} lost, {len(missing)} missing"
     report, name = run.report, ", then ".join(one.name for one in signals)
-    report.exactly(f"{name} under load ({tally.total:,} requests)", promised, found)
+    report.exactly(f"{name} under load ({stats.total:,} requests)", promised, found)
     report.at_most(f"{name} under load: until exit", DRAIN_SECONDS + END_SECONDS, seconds, "s")
 
 

@@ -72,13 +72,13 @@ def accepted_and_lost(server: Server, unanswered: list[str]) -> set[str]:
     return {str(record["request_id"]) for record in server.events("request")} & set(unanswered)
 
 
-async def hold_on(server: Server, tally: Stats) -> None:
+async def hold_on(server: Server, stats: Stats) -> None:
     """Ask this one server until it no longer listens."""
-    connection = Connection(server.port, tally.account.token)
+    connection = Connection(server.port, stats.account.token)
     with suppress(OSError):
         for kind in cycle(KINDS):
             await connection.open()
-            await tally.ask(connection, kind)
+            await stats.ask(connection, kind)
     connection.close()
 
 

@@ -59,7 +59,7 @@ class Connection:
     async def request(
         self, method: str, target: str, headers: Headers = (), body: bytes = b""
     ) -> Response:
-        """Send a request with Host, the token if there is one, and the length of the body; its answer."""
+        """Send a request with Host, the token if there is one, and the length of the body; its response."""
         await self.send(message(method, target, headers, body, self.token))
         return await self.response(head=method == "HEAD")
 
@@ -76,10 +76,10 @@ class Connection:
         writer.write(raw)
 
     async def exchange(self, pieces: Iterable[bytes], *, head: bool = False) -> Response:
-        """The answer to one request on a fresh connection, sent to its end or until the server has answered.
+        """The response to one request on a fresh connection, sent to its end or until the server has answered.
 
         What the server says before it hangs up is read even where the sending has failed: an asyncio stream would
-        forget it. ``head`` if the answer has no body.
+        forget it. ``head`` if the response has no body.
         """
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
         with socket.socket() as connection:
@@ -100,7 +100,7 @@ class Connection:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def response(self, *, head: bool = False) -> Response:
-        """The next answer. Raises ``IncompleteReadError`` where the server hangs up, ``TimeoutError`` where it is silent."""
+        """The next response. Raises ``IncompleteReadError`` where the server hangs up, ``TimeoutError`` where it is silent."""
         reader, _ = await self.open()
         response = await read_response(reader, self._sent, head=head)
         if (response.header("connection") or "").lower() == "close":
@@ -130,7 +130,7 @@ async def _receive(connection: socket.socket, reader: asyncio.StreamReader) -> N
 async def read_response(
     reader: asyncio.StreamReader, sent: float, *, head: bool = False
 ) -> Response:
-    """The next answer that ``reader`` brings, to what was sent at ``sent`` on the clock of ``perf_counter``."""
+    """The next response that ``reader`` brings, to what was sent at ``sent`` on the clock of ``perf_counter``."""
     async with asyncio.timeout(ANSWER_SECONDS):
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         pairs = [line.partition(":") for line in lines if line]
@@ -152,7 +152,7 @@ async def _read_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
 def message(
     method: str, target: str, headers: Headers = (), body: bytes = b"", token: str = ""
 ) -> bytes:
-    """An HTTP/1.1 request, byte for byte as given: nothing is checked, so that nothing is mended."""
+    """An HTTP/1.1 request, byte for byte as given: nothing is checked, so that nothing is corrected."""
     pairs = [("Host", HOST), *headers]
     if token:
         pairs.append(("Authorization", f"Bearer {token}"))

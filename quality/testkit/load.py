@@ -1,4 +1,4 @@
-"""A closed loop: every client waits for its answer and then asks again, as fast as the server lets it."""
+"""A closed loop: every client waits for its response and then asks again, as fast as the server lets it."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ async def closed_loop(
     requests: float = math.inf,
     pause: float = 0,
 ) -> list[Response]:
-    """The answers to what all connections ask side by side, for so long or until so many are sent."""
+    """The responses to what all connections ask side by side, for so long or until so many are sent."""
     until = time.perf_counter() + seconds
     responses: list[Response] = []
     sent = 0

@@ -21,7 +21,7 @@ LIFE_SECONDS = 3_600  # if nobody ends it
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe. Times are those of ``time.perf_counter``; ``status`` is 0 where no answer came."""
+    """One probe. Times are those of ``time.perf_counter``; ``status`` is 0 where no response came."""
 
     target: str
     at: float

@@ -17,7 +17,7 @@ class Fault:
 
     silent: bool = False
     delay: float = 0.0
-    spoil: bytes | None = None
+    garbage: bytes | None = None
     cut_after: int | None = None
     reply: Callable[[bytes], bytes] | None = None
     farewell: bytes | None = None
@@ -26,7 +26,7 @@ class Fault:
 class FaultProxy(faults.FaultProxy):
     """Forwards until it is told otherwise. Each fault acts on open connections too; ``forward`` ends it.
 
-    ``asked`` counts the messages of clients: their round trips, where each waits for its answer.
+    ``asked`` counts the messages of clients: their round trips, where each waits for its response.
     """
 
     def __init__(self, url: str, default_port: int) -> None:
@@ -64,15 +64,15 @@ class FaultProxy(faults.FaultProxy):
         self._fault = replace(self._fault, silent=True)
 
     def delay(self, seconds: float) -> None:
-        """Hold each answer back for so long."""
+        """Hold each response back for so long."""
         self._fault = replace(self._fault, delay=seconds)
 
     def garble(self) -> None:
         """Answer with bytes of no protocol."""
-        self._fault = replace(self._fault, spoil=GARBAGE)
+        self._fault = replace(self._fault, garbage=GARBAGE)
 
     def cut_after(self, size: int) -> None:
-        """Send so many bytes of each answer, then end the connection."""
+        """Send so many bytes of each response, then end the connection."""
         self._fault = replace(self._fault, cut_after=size)
 
     def reply_with(self, reply: Callable[[bytes], bytes]) -> None:
@@ -116,8 +116,8 @@ class FaultProxy(faults.FaultProxy):
                 await asyncio.sleep(self._fault.delay)
                 if self._fault.silent:
                     continue
-                if self._fault.spoil is not None:
-                    data = self._fault.spoil
+                if self._fault.garbage is not None:
+                    data = self._fault.garbage
                 client.write(data[: self._fault.cut_after])
                 if self._fault.cut_after is not None:
                     break

@@ -29,7 +29,7 @@ class Seen:
 
     @property
     def status(self) -> int:
-        """0 where no answer came."""
+        """0 where no response came."""
         return 0 if self.response is None else self.response.status
 
 
