@@ -9,4 +9,4 @@ pytest_plugins = product.pytest_plugins
 
 def pytest_configure(config: pytest.Config) -> None:
     """Here and not in pytest.ini, because mutation testing has settings of its own."""
-    config.addinivalue_line("markers", "attack(described): one of the list in docs/ATTACKS.md")
+    config.addinivalue_line("markers", "attack(described): one of the catalogue")

@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make attack", description="Attack a running server.")
     parser.add_argument("--quick", action="store_true", help="leave out what is slow")
     parser.add_argument("--only", nargs="+", metavar="A-07", default=[])
-    parser.add_argument("--table", action="store_true", help="print the list for ATTACKS.md")
+    parser.add_argument("--table", action="store_true", help="print the list of all attacks")
     given = parser.parse_args()
     if given.table:
         print(table())

@@ -1,4 +1,4 @@
-"""An attack: a test whose variants fail each for itself, and which the document lists under its number."""
+"""An attack: a test whose variants fail each for itself, and which the catalogue lists under its number."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Run = Callable[[Context], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Attack:
-    """``expected`` is for the document; ``modules`` asks for rate limit, caches and Redis, ``live`` for a server of its own.
+    """``expected`` is for the catalogue; ``modules`` asks for rate limit, caches and Redis, ``live`` for a server of its own.
 
     ``slow`` is left out by ``--quick``. ``may_log`` is a pattern for the messages of the errors that it is meant to cause
     in the log; every other error there, and every traceback, is a failure.

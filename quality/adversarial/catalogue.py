@@ -47,7 +47,7 @@ def catalogue() -> list[Attack]:
 
 
 def table() -> str:
-    """The catalogue as quality/docs/ATTACKS.md shows it."""
+    """The catalogue as ``make attack args=--table`` prints it."""
     rows = {attack.id: f"{attack.what} | {attack.expected}" for attack in catalogue()}
     elsewhere = {number: "not here | " + reason for number, reason in NOT_HERE.items()}
     lines = [f"| {number} | {row} |" for number, row in sorted((rows | elsewhere).items())]

@@ -142,28 +142,6 @@ class TestManyAccountsFromOneSource:
 
         assert seen == [401] * LOOSE_LIMIT + [429]
 
-    async def test_addresses_of_one_ipv6_network_are_one_source(
-        self, throttled: Throttled, ada: User
-    ) -> None:
-        app = throttled()
-
-        seen = await guess_from(app, [f"2001:db8::{number:x}:1" for number in range(LIMIT + 1)])
-
-        assert seen == [401] * LIMIT + [429]
-        assert await log_in_from(app, "2001:db8:0:1::1") == 200
-
-    async def test_forwarded_headers_of_a_client_are_not_believed(
-        self, attacker: AsyncClient, ada: User
-    ) -> None:
-        seen = [
-            (
-                await log_in(attacker, password=WRONG, **{"X-Forwarded-For": f"192.0.2.{number}"})
-            ).status_code
-            for number in range(LIMIT + 1)
-        ]
-
-        assert seen == [401] * LIMIT + [429]
-
 
 class TestRefusal:
 

@@ -30,9 +30,3 @@ def test_what_holds_it_elsewhere_exists(reason: str) -> None:
     assert [file for file in files if not (PROJECT_ROOT / file).is_file()] == []
     assert [target for target in targets if f"\n{target}:" not in makefile] == []
     assert [section for section in sections if f"\n| `{section}` |" not in chaos] == []
-
-
-def test_document_names_every_attack() -> None:
-    document = (PROJECT_ROOT / "quality" / "docs" / "ATTACKS.md").read_text(encoding="utf-8")
-
-    assert [number for number in sorted(NUMBERS) if f"| {number} |" not in document] == []
