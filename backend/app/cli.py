@@ -11,10 +11,16 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 
-from app.auth.dependencies import get_current_user, get_self_or_admin, require_roles
+from app.auth.dependencies import (
+    get_current_user,
+    get_self_or_admin,
+    require_permissions,
+    require_roles,
+)
 from app.auth.emails import canonical_email
 from app.auth.password import hash_password
 from app.auth.policy import check_new_password
+from app.cli_access import COMMANDS as ACCESS_COMMANDS
 from app.cli_database import failed, with_database
 from app.cli_jobs import COMMANDS as JOB_COMMANDS
 from app.cli_sessions import COMMANDS as SESSION_COMMANDS
@@ -154,11 +160,16 @@ def routes() -> None:
 
 
 def access(dependant: Dependant) -> str:
-    """The role that a route needs, read from its dependencies; the strictest one counts."""
+    """The role or permission that a route needs, read from its dependencies; the strictest one counts."""
     found = {call for call in calls(dependant) if call is not None}
     roles = sorted(role for call in found if isinstance(call, require_roles) for role in call.roles)
     if roles:
         return f"role {', '.join(roles)}"
+    words = sorted(
+        p for call in found if isinstance(call, require_permissions) for p in call.permissions
+    )
+    if words:
+        return f"permission {', '.join(words)}"
     if get_self_or_admin in found:
         return "self or admin"
     return "any account" if get_current_user in found else "anyone"
@@ -168,7 +179,7 @@ def calls(dependant: Dependant) -> list[object]:
     return [dependant.call, *(call for sub in dependant.dependencies for call in calls(sub))]
 
 
-for command in (*JOB_COMMANDS, *SESSION_COMMANDS):
+for command in (*JOB_COMMANDS, *SESSION_COMMANDS, *ACCESS_COMMANDS):
     cli.command()(command)
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What is done to accounts, by admins and by their owners. Each change is in the audit log, in its transaction."""
 
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
@@ -9,7 +11,7 @@ from app.auth.service import authenticate
 from app.auth.sessions import end_all
 from app.auth.throttle import Throttle
 from app.core.config import Settings
-from app.core.errors import Unauthorized, ValidationFailed
+from app.core.errors import Forbidden, Unauthorized, ValidationFailed
 from app.core.runtime.bounded_executor import BoundedExecutor
 from app.models.user import User
 from app.repositories.audit import AuditRepository
@@ -28,15 +30,30 @@ async def set_active(db: AsyncSession, user: User, is_active: bool, *, actor_id:
         await end_all(db, user.id, actor_id=actor_id)
 
 
-async def set_access(db: AsyncSession, user: User, is_superuser: bool, *, actor_id: UUID) -> None:
-    """Make an admin of an account, or none. Raises ``Conflict`` for the last active admin."""
-    if user.is_superuser == is_superuser:
+async def set_access(
+    db: AsyncSession, user: User, *, is_superuser: bool, role: str | None, actor_id: UUID | None
+) -> None:
+    """Make an admin of an account or none, and give it a role or none.
+
+    Raises ``Conflict`` for the last active admin, ``ValidationFailed`` for a role that does not exist.
+    """
+    wanted: dict[str, Any] = {"is_superuser": is_superuser, "role": role}
+    changes = {k: [old, new] for k, new in wanted.items() if (old := getattr(user, k)) != new}
+    if not changes:
         return
     users = UserRepository(db)
     async with users.keeping_an_admin(without=user):
-        await users.change(user, {"is_superuser": is_superuser})
-    change = {"is_superuser": [not is_superuser, is_superuser]}
-    await _record(db, "user.access_changed", actor_id, user, **change)
+        try:
+            await users.change(user, wanted)
+        except IntegrityError:
+            raise unknown_role() from None
+    await _record(db, "user.access_changed", actor_id, user, **changes)
+
+
+def guard_superuser(caller: Caller, user: User) -> None:
+    """Raise ``Forbidden`` where a helper, who has a permission and is no superuser, would change one who is."""
+    if user.is_superuser and not caller.is_superuser:
+        raise Forbidden
 
 
 async def delete_user(db: AsyncSession, user: User, *, actor_id: UUID) -> None:
@@ -70,6 +87,11 @@ async def delete_oneself(  # noqa: PLR0917  what a password is checked with
         await delete_user(db, row, actor_id=caller.id)
 
 
+def unknown_role() -> ValidationFailed:
+    error = {"loc": ["body", "role"], "msg": "There is no such role", "type": "unknown_role"}
+    return ValidationFailed(details={"errors": [error]})
+
+
 def wrong_password(field: str = "password") -> ValidationFailed:
     """Not a 401, upon which clients would refresh and try again."""
     error = {"loc": ["body", field], "msg": "Wrong password", "type": "wrong_password"}
@@ -77,7 +99,7 @@ def wrong_password(field: str = "password") -> ValidationFailed:
 
 
 async def _record(
-    db: AsyncSession, action: str, actor_id: UUID, user: User, **details: list[bool]
+    db: AsyncSession, action: str, actor_id: UUID | None, user: User, **details: object
 ) -> None:
     await AuditRepository(db).record(
         action, actor_id=actor_id, subject_type="user", subject_id=user.id, **details

@@ -1,6 +1,7 @@
-"""The account and the session behind a token: from the database, or from the cache where that was asked for."""
+"""The account, its role and the session behind a token: from the database, or from the cache where that was asked for."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import TypeVar
 from uuid import UUID
 
@@ -8,9 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.permissions import EVERY, Permission, from_words
 from app.core.cache.base import Cache
 from app.db.prepared import PreparedSelect
 from app.models.login_session import LoginSession, session_key
+from app.models.role import Role
 from app.models.user import User, caller_key
 
 
@@ -31,9 +34,20 @@ class Caller(BaseModel):
     updated_at: datetime
     version: int
     email_verified_at: datetime | None
+    role: str | None
     sessions_ended_at: datetime | None
+    role_permissions: str | None = None
     session_id: UUID | None = None
     session_created_at: datetime | None = None
+
+    @cached_property
+    def permissions(self) -> frozenset[Permission]:
+        """Every one for a superuser, else those of the role."""
+        return EVERY if self.is_superuser else from_words(self.role_permissions or "")
+
+    def may(self, *permissions: Permission) -> bool:
+        """Whether the account has all of these."""
+        return self.permissions.issuperset(permissions)
 
 
 class CachedSession(BaseModel):
@@ -45,14 +59,17 @@ class CachedSession(BaseModel):
 
 
 OF_SESSION = {"session_id", "session_created_at"}
+JOINED = {*OF_SESSION, "role_permissions"}
 # Never the password hash.
-_COLUMNS = [getattr(User, name) for name in Caller.model_fields if name not in OF_SESSION]
+_COLUMNS = [getattr(User, name) for name in Caller.model_fields if name not in JOINED]
 _BY_ID = PreparedSelect(
     select(
         *_COLUMNS,
+        Role.permissions.label("role_permissions"),
         LoginSession.id.label("session_id"),
         LoginSession.created_at.label("session_created_at"),
     )
+    .outerjoin(Role, Role.name == User.role)
     .outerjoin(
         LoginSession,
         (LoginSession.id == bindparam("session", type_=User.id.type))

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from app.auth.caller import Caller, load_caller
 from app.auth.jwt import TokenClaims, decode_token, invalid_token
+from app.auth.permissions import Permission
 from app.auth.vanished import remember_caller
 from app.core.cache.dependency import UserCache
 from app.core.errors import BadRequest, Forbidden, Unauthorized
@@ -17,6 +18,7 @@ from app.core.http.fields import CanonicalUuid
 from app.core.resources import AppSettings
 from app.db.session import DbSession
 from app.db.types import utc_now
+from app.models.role import ADMIN
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +98,10 @@ CurrentUser = Annotated[Caller, Depends(get_current_user)]
 
 
 def roles_of(user: Caller) -> frozenset[str]:
-    """The roles of an account. One bit in this phase: a superuser is an admin."""
-    return frozenset({"admin"}) if user.is_superuser else frozenset()
+    """The roles of an account: its own, and that of an admin for a superuser."""
+    return frozenset({ADMIN} if user.is_superuser else set()) | (
+        {user.role} if user.role else set()
+    )
 
 
 async def get_recent_caller(caller: CurrentUser, settings: AppSettings) -> Caller:
@@ -139,7 +143,24 @@ class require_roles:  # noqa: N801  reads as the function call that it is: Depen
         return caller
 
 
+class require_permissions:  # noqa: N801  as require_roles
+    """A dependency that lets an account with all of these permissions through, and raises ``Forbidden``."""
+
+    def __init__(self, *permissions: Permission) -> None:
+        self.permissions = permissions
+
+    async def __call__(self, caller: CurrentUser) -> Caller:
+        if not caller.may(*self.permissions):
+            logger.info("authz_denied", extra={"user_id": caller.id})
+            raise Forbidden
+        return caller
+
+
 AdminUser = Annotated[Caller, Depends(require_roles("admin"))]
+UserReader = Annotated[Caller, Depends(require_permissions(Permission.USERS_READ))]
+UserWriter = Annotated[Caller, Depends(require_permissions(Permission.USERS_WRITE))]
+UserDeleter = Annotated[Caller, Depends(require_permissions(Permission.USERS_DELETE))]
+AuditReader = Annotated[Caller, Depends(require_permissions(Permission.AUDIT_READ))]
 
 
 async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> Caller:

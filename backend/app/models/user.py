@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, String, false, text, true
+from sqlalchemy import ForeignKey, Index, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
@@ -29,11 +29,13 @@ class User(IdMixin, TimestampMixin, VersionMixin, Base):
     is_active: Mapped[bool] = mapped_column(default=True, server_default=true())
     is_superuser: Mapped[bool] = mapped_column(default=False, server_default=false())
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    role: Mapped[str | None] = mapped_column(ForeignKey("roles.name", ondelete="RESTRICT"))
     # Tokens without a session are good if they are younger, and a login only opens one if this is as it was.
     sessions_ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     # As each database is asked: SQLite compares the words of a condition, PostgreSQL what they mean.
     __table_args__ = (
+        Index("ix_users_role", "role", "id"),
         Index(
             "ix_users_admins",
             "id",

@@ -19,7 +19,9 @@ from app.core import config
 from app.core.app_factory import create_app
 from app.core.config import Settings, get_settings
 from app.db.types import uuid7
+from app.models.audit import AuditEntry
 from app.models.login_session import LoginSession
+from app.models.role import Role
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, headers_of, make_session
@@ -292,6 +294,8 @@ class TestEndSessions:
         assert await self.left(db) == []
         await db.refresh(user)
         assert user.sessions_ended_at is not None
+        [entry] = await db.scalars(select(AuditEntry))
+        assert (entry.action, entry.subject_id) == ("auth.sessions_ended", None)
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
@@ -306,5 +310,39 @@ class TestEndSessions:
         self, database_url: str, arguments: tuple[str, ...], sentence: str
     ) -> None:
         done = await cli("end-sessions", *arguments, DATABASE_URL=database_url)
+
+        assert (done.exit_code, done.stderr.strip()) == (1, sentence)
+
+
+class TestSetAccess:
+    async def test_access_is_changed_and_noted(
+        self, database_url: str, db: AsyncSession, ada: User
+    ) -> None:
+        for arguments in (("--superuser",), ("--role", "support"), ("--role", "")):
+            if arguments[1:] == ("support",):
+                db.add(Role(name="support", permissions="users:read"))
+                await db.commit()
+            done = await cli("set-access", "Ada@example.com", *arguments, DATABASE_URL=database_url)
+            assert (done.exit_code, done.stderr) == (0, "")
+
+        entries = (await db.scalars(select(AuditEntry).order_by(AuditEntry.id))).all()
+        assert [(entry.actor_id, entry.details) for entry in entries] == [
+            (None, {"is_superuser": [False, True]}),
+            (None, {"role": [None, "support"]}),
+            (None, {"role": ["support", None]}),
+        ]
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (("nobody@example.com", "--superuser"), "nobody@example.com is not registered"),
+            (("ada@example.com", "--role", "unknown"), "There is no such role"),
+            (("admin@example.com", "--no-superuser"), "The last active admin cannot go"),
+        ],
+    )
+    async def test_mistake_is_one_sentence(
+        self, database_url: str, ada: User, admin: User, arguments: tuple[str, ...], sentence: str
+    ) -> None:
+        done = await cli("set-access", *arguments, DATABASE_URL=database_url)
 
         assert (done.exit_code, done.stderr.strip()) == (1, sentence)

@@ -290,7 +290,7 @@ def always(method: str, path: str, limit: int) -> list[Call]:
 def provocations(row: Row, operation: dict[str, Any]) -> list[Call]:
     """Further statuses that the operation can be made to return by its input."""
     method, path = row.route
-    malformed = PLACEHOLDER.sub("zzz", path)
+    malformed = PLACEHOLDER.sub("ZZZ", path)
     calls = [Call(422, method, malformed, as_user=True)] if malformed != path else []
     calls += [
         Call(422, method, f"{path_of(row, {})}?{parameter['name']}=%01", as_user=True)

@@ -1,4 +1,4 @@
-"""What admins do to the accounts of others."""
+"""What is done to the accounts of others, by whoever has the permission."""
 
 from typing import Annotated
 
@@ -11,8 +11,8 @@ from app.api.v1.schemas.admin import UserAccess, UserActivation, UserAdmin, User
 from app.api.v1.schemas.error import WITH_BODY, errors
 from app.api.v1.schemas.page import PageOf
 from app.auth.account import invite
-from app.auth.administration import delete_user, set_access, set_active
-from app.auth.dependencies import AdminUser, RecentCaller
+from app.auth.administration import delete_user, guard_superuser, set_access, set_active
+from app.auth.dependencies import AdminUser, RecentCaller, UserDeleter, UserReader, UserWriter
 from app.auth.sessions import end_all
 from app.core.conditional import IfMatch, IfNoneMatch
 from app.core.errors import NotFound
@@ -26,20 +26,44 @@ from app.repositories.user import SORTS, UserRepository
 router = Router(prefix="/admin", tags=["admin"])
 
 
-async def get_account(user_id: CanonicalUuid, caller: AdminUser, db: DbSession) -> User:
-    """The account in the path, once it is known that the current user is an admin. Raises ``NotFound``."""
+async def get_account(user_id: CanonicalUuid, db: DbSession) -> User:
+    """The account in the path. Raises ``NotFound``."""
     user = await UserRepository(db).get_by_id(user_id)
     if user is None:
         raise NotFound("User not found")
     return user
 
 
-Account = Annotated[User, Depends(get_account)]
+async def get_readable(caller: UserReader, user: Annotated[User, Depends(get_account)]) -> User:
+    return user
+
+
+async def get_writable(caller: UserWriter, user: Annotated[User, Depends(get_account)]) -> User:
+    guard_superuser(caller, user)
+    return user
+
+
+async def get_deletable(caller: UserDeleter, user: Annotated[User, Depends(get_account)]) -> User:
+    guard_superuser(caller, user)
+    return user
+
+
+async def get_account_of_admin(
+    caller: AdminUser, user: Annotated[User, Depends(get_account)]
+) -> User:
+    return user
+
+
+# The permission is decided first: the order of the parameters is that of the questions.
+ReadableAccount = Annotated[User, Depends(get_readable)]
+WritableAccount = Annotated[User, Depends(get_writable)]
+DeletableAccount = Annotated[User, Depends(get_deletable)]
+AnyAccount = Annotated[User, Depends(get_account_of_admin)]
 
 
 @router.get("/users", responses=errors(401, 403, 422, 429, 503))
 async def list_users(
-    caller: AdminUser, db: DbSession, query: Annotated[UserQuery, Query()]
+    caller: UserReader, db: DbSession, query: Annotated[UserQuery, Query()]
 ) -> PageOf[UserAdmin]:
     """A page of all accounts, oldest first."""
     page = await UserRepository(db).page(
@@ -57,11 +81,13 @@ def conditions_of(query: UserQuery) -> list[ColumnElement[bool]]:
         found.append(User.is_active == (true() if query.is_active else false()))
     if query.is_superuser is not None:
         found.append(User.is_superuser == (true() if query.is_superuser else false()))
+    if query.role is not None:
+        found.append(User.role == query.role)
     return found
 
 
 @router.get("/users/{user_id}", responses=errors(304, 401, 403, 404, 422, 429, 503))
-async def read_user(user: Account, conditions: IfNoneMatch) -> UserAdmin:
+async def read_user(user: ReadableAccount, conditions: IfNoneMatch) -> UserAdmin:
     """Any account."""
     conditions.tell(user)
     return UserAdmin.model_validate(user)
@@ -69,7 +95,11 @@ async def read_user(user: Account, conditions: IfNoneMatch) -> UserAdmin:
 
 @router.patch("/users/{user_id}", responses=errors(*WITH_BODY, 401, 403, 404, 409, 412, 429, 503))
 async def change_user(
-    change: UserActivation, user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+    change: UserActivation,
+    user: WritableAccount,
+    caller: UserWriter,
+    db: DbSession,
+    conditions: IfMatch,
 ) -> UserAdmin:
     """Deactivate an account, which also ends its sessions, or activate it again. The last active admin stays."""
     conditions.check(user)
@@ -84,11 +114,11 @@ async def change_user(
     responses=errors(*WITH_BODY, 401, 403, 404, 409, 412, 429, 503),
 )
 async def change_access(
-    access: UserAccess, user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+    access: UserAccess, user: AnyAccount, caller: AdminUser, db: DbSession, conditions: IfMatch
 ) -> UserAdmin:
-    """Decide what an account may do. The last active admin stays one."""
+    """Decide what an account may do: everything, what its role permits, or what any account may."""
     conditions.check(user)
-    await set_access(db, user, access.is_superuser, actor_id=caller.id)
+    await set_access(db, user, **access.model_dump(), actor_id=caller.id)
     conditions.tell(user)
     return UserAdmin.model_validate(user)
 
@@ -99,7 +129,7 @@ async def change_access(
     responses=errors(401, 403, 404, 409, 412, 422, 429, 503),
 )
 async def delete_account(
-    user: Account, caller: AdminUser, db: DbSession, conditions: IfMatch
+    user: DeletableAccount, caller: UserDeleter, db: DbSession, conditions: IfMatch
 ) -> None:
     """Delete an account with all that belongs to it. To deactivate it can be undone."""
     conditions.check(user)
@@ -124,6 +154,6 @@ async def invite_user(
     status_code=204,
     responses=errors(401, 403, 404, 422, 429, 503),
 )
-async def end_sessions_of_user(user: Account, caller: AdminUser, db: DbSession) -> None:
+async def end_sessions_of_user(user: WritableAccount, caller: UserWriter, db: DbSession) -> None:
     """Sign an account out everywhere."""
     await end_all(db, user.id, actor_id=caller.id)

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.v1.schemas.error import WITH_BODY, errors
+from app.api.v1.schemas.role import Permissions
 from app.api.v1.schemas.user import (
     CREDENTIALS_MAX_BYTES,
     UserChange,
@@ -27,6 +28,7 @@ from app.core.http.fields import CanonicalUuid
 from app.core.http.routing import Router
 from app.core.resources import AppSettings, PasswordExecutor
 from app.db.session import DbSession
+from app.models.role import ADMIN
 from app.models.user import user_key
 from app.repositories.user import UserRepository
 
@@ -52,6 +54,13 @@ async def read_me(caller: CurrentUser, conditions: IfNoneMatch) -> UserPublic:
     """The current user."""
     conditions.tell(caller)
     return UserPublic.model_validate(caller)
+
+
+@router.get("/me/permissions", responses=errors(401, 429, 503))
+async def read_permissions(caller: CurrentUser) -> Permissions:
+    """What the current user may do, for a client that hides the rest."""
+    role = ADMIN if caller.is_superuser else caller.role
+    return Permissions(role=role, permissions=sorted(caller.permissions))
 
 
 @router.patch("/me", responses=errors(*WITH_BODY, 401, 409, 412, 429, 503))

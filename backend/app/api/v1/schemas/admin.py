@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.api.v1.schemas.page import PageQuery
+from app.api.v1.schemas.role import GivenRole
 from app.api.v1.schemas.user import UserPublic
 from app.core.http.fields import matches
 from app.models.user import EMAIL_MAX_LENGTH
@@ -16,9 +17,11 @@ Prefix = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX_LENGTH, pattern
 class UserAdmin(UserPublic):
     """An account as an admin sees it."""
 
+    role: str | None
+
 
 class UserQuery(PageQuery):
-    """Only pairs that an index serves: ``email_prefix`` with the orders by ``email``, flags with those by ``created``."""
+    """Only pairs that an index serves: ``email_prefix`` with the orders by ``email``, the others with those by ``created``."""
 
     sort: Literal["created", "-created", "email", "-email"] | None = Field(
         None, description="`email` if there is an `email_prefix`, else `created`."
@@ -26,6 +29,7 @@ class UserQuery(PageQuery):
     email_prefix: Prefix | None = None
     is_active: Flag | None = None
     is_superuser: Flag | None = None
+    role: GivenRole | None = None
 
     @property
     def order(self) -> str:
@@ -37,8 +41,11 @@ class UserQuery(PageQuery):
         by_email = self.order.endswith("email")
         if self.email_prefix and not by_email:
             raise ValueError("email_prefix is for sort=email or sort=-email")
-        if by_email and not (self.is_active is None and self.is_superuser is None):
-            raise ValueError("is_active and is_superuser are for sort=created or sort=-created")
+        others = (self.is_active, self.is_superuser, self.role)
+        if by_email and any(each is not None for each in others):
+            raise ValueError(
+                "is_active, is_superuser and role are for sort=created or sort=-created"
+            )
         return self
 
 
@@ -52,3 +59,4 @@ class UserAccess(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     is_superuser: Annotated[bool, Field(strict=True)]
+    role: GivenRole | None

@@ -29,7 +29,7 @@ Request = tuple[str, str, object]
 # What takes an admin away. {id} is their account; the last one is about the account of the request.
 GOODBYES: dict[str, Request] = {
     "deactivate": ("PATCH", f"{USERS}/{{id}}", {"is_active": False}),
-    "demote": ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False}),
+    "demote": ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False, "role": None}),
     "delete": ("DELETE", f"{USERS}/{{id}}", None),
     "leave": ("POST", "/api/v1/users/me/delete", {"password": PASSWORD}),
 }
@@ -38,7 +38,7 @@ ALLOWED = [
     *(
         {"sort": sort, **flags}
         for sort in ("created", "-created")
-        for flags in ({}, {"is_active": "false"}, {"is_superuser": "true"})
+        for flags in ({}, {"is_active": "false"}, {"is_superuser": "true"}, {"role": "support"})
     ),
 ]
 
@@ -98,6 +98,7 @@ class TestList:
             {"sort": "created", "email_prefix": "a"},
             {"sort": "email", "is_active": "true"},
             {"email_prefix": "a", "is_superuser": "true"},
+            {"sort": "-email", "role": "support"},
             {"email_prefix": "\xe9"},
             {"is_active": "1"},
             {"sort": "updated_at"},
@@ -157,7 +158,7 @@ class TestActivation:
         for method, path, body in (
             ("PATCH", f"{USERS}/{{id}}", {}),
             ("PATCH", f"{USERS}/{{id}}", {"is_active": True}),
-            ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False}),
+            ("PUT", f"{USERS}/{{id}}/access", {"is_superuser": False, "role": None}),
         ):
             response = await do(client, (method, path, body), admin, ada)
             assert (response.status_code, response.headers["ETag"]) == (200, '"1"')

@@ -1,0 +1,241 @@
+"""Roles and what they permit, who may change whom, and what of it is in the audit log. The ids are those of traps."""
+
+import pytest
+from httpx2 import AsyncClient, Response
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.v1.routes.audit import FILTERS, NEWEST
+from app.auth.permissions import EVERY, Permission, as_words, from_words, reach
+from app.db.session import SessionFactory
+from app.models.audit import AuditEntry
+from app.models.role import Role
+from app.models.user import User
+from app.repositories.user import UserRepository
+from tests.fixtures.auth import MakeUser, headers_of
+from tests.fixtures.cache import statements
+from tests.fixtures.plans import plan_of
+
+__all__ = ["statements"]  # the fixture
+
+ADMIN = "/api/v1/admin"
+READ_AND_WRITE = [Permission.USERS_READ, Permission.USERS_WRITE, Permission.USERS_DELETE]
+
+
+@pytest.fixture
+async def helper(session_factory: SessionFactory, make_user: MakeUser) -> User:
+    """Somebody with each permission about accounts, who is no superuser."""
+    async with session_factory.begin() as db:
+        db.add(Role(name="support", permissions=as_words(READ_AND_WRITE)))
+    return await make_user("helper@example.com", role="support")
+
+
+async def ask(
+    client: AsyncClient, user: User, method: str, path: str, body: object = None
+) -> Response:
+    return await client.request(method, ADMIN + path, json=body, headers=headers_of(user))
+
+
+async def permissions_of(client: AsyncClient, user: User) -> object:
+    return (await client.get("/api/v1/users/me/permissions", headers=headers_of(user))).json()
+
+
+class TestRole:
+    async def test_role_is_made_replaced_given_and_deleted(
+        self, client: AsyncClient, admin: User, ada: User
+    ) -> None:
+        access = {"is_superuser": False, "role": "support"}
+
+        made = await ask(client, admin, "PUT", "/roles/support", {"permissions": ["users:write"]})
+        words = {"permissions": ["users:write", "users:read", "users:read"]}
+        replaced = await ask(client, admin, "PUT", "/roles/support", words)
+        given = await ask(client, admin, "PUT", f"/users/{ada.id}/access", access)
+
+        assert (made.status_code, made.json()["permissions"]) == (200, ["users:write"])
+        assert replaced.json() == {"name": "support", "permissions": ["users:read", "users:write"]}
+        assert (given.status_code, given.json()["role"]) == (200, "support")
+        assert (await ask(client, admin, "GET", "/roles")).json()["items"] == [replaced.json()]
+        assert await permissions_of(client, ada) == {
+            "role": "support",
+            "permissions": ["users:read", "users:write"],
+        }
+        assert (await ask(client, ada, "GET", "/users")).status_code == 200
+
+    async def test_superuser_has_every_permission_and_the_role_admin(
+        self, client: AsyncClient, admin: User, ada: User
+    ) -> None:
+        assert await permissions_of(client, admin) == {
+            "role": "admin",
+            "permissions": sorted(EVERY),
+        }
+        assert await permissions_of(client, ada) == {"role": None, "permissions": []}
+
+    async def test_role_is_read_by_the_statement_of_the_current_user(
+        self, client: AsyncClient, helper: User, statements: list[str]
+    ) -> None:
+        await permissions_of(client, helper)
+
+        assert len(statements) == 1
+
+    @pytest.mark.parametrize("name", ["admin", "Support", "1", "a b", "a" * 41])
+    async def test_name_that_is_none_is_422(
+        self, client: AsyncClient, admin: User, name: str
+    ) -> None:
+        response = await ask(client, admin, "PUT", f"/roles/{name}", {"permissions": []})
+
+        assert response.status_code == 422
+
+    async def test_role_that_does_not_exist_cannot_be_given(
+        self, client: AsyncClient, db: AsyncSession, admin: User, ada: User
+    ) -> None:
+        access = {"is_superuser": True, "role": "nobody"}
+
+        response = await ask(client, admin, "PUT", f"/users/{ada.id}/access", access)
+
+        assert response.status_code == 422
+        assert response.json()["error"]["details"]["errors"][0]["type"] == "unknown_role"
+        assert (await db.scalars(select(AuditEntry))).all() == []
+        assert await permissions_of(client, ada) == {"role": None, "permissions": []}
+
+    async def test_a4_role_in_use_stays(
+        self, client: AsyncClient, admin: User, helper: User
+    ) -> None:
+        used = await ask(client, admin, "DELETE", "/roles/support")
+        access = {"is_superuser": False, "role": None}
+        await ask(client, admin, "PUT", f"/users/{helper.id}/access", access)
+        unused = await ask(client, admin, "DELETE", "/roles/support")
+
+        assert (used.status_code, unused.status_code) == (409, 204)
+
+    def test_unknown_word_grants_nothing(self) -> None:
+        assert from_words("users:read of:tomorrow") == {Permission.USERS_READ}
+
+
+class TestHelper:
+    """A4: who has a permission and is no superuser cannot reach beyond it."""
+
+    async def test_a4_helper_changes_accounts_and_no_superuser(
+        self, client: AsyncClient, admin: User, ada: User, helper: User
+    ) -> None:
+        for user, allowed in ((admin, False), (ada, True)):
+            path = f"/users/{user.id}"
+            responses = [
+                await ask(client, helper, "PATCH", path, {"is_active": False}),
+                await ask(client, helper, "DELETE", f"{path}/sessions"),
+                await ask(client, helper, "DELETE", path),
+            ]
+
+            assert [response.is_success for response in responses] == [allowed] * 3
+            assert {r.status_code for r in responses} == ({200, 204} if allowed else {403})
+        assert (await ask(client, admin, "GET", "/users")).status_code == 200
+
+    async def test_a4_helper_grants_nothing(
+        self, client: AsyncClient, ada: User, helper: User
+    ) -> None:
+        access = {"is_superuser": True, "role": None}
+        for method, path, body in (
+            ("PUT", f"/users/{helper.id}/access", access),
+            ("PUT", f"/users/{ada.id}/access", access),
+            ("PUT", "/roles/support", {"permissions": sorted(EVERY)}),
+            ("GET", "/roles", None),
+            ("GET", "/audit", None),
+        ):
+            assert (await ask(client, helper, method, path, body)).status_code == 403, path
+
+    async def test_a3_column_that_a_schema_does_not_name_is_422(
+        self, client: AsyncClient, admin: User, ada: User
+    ) -> None:
+        bodies: dict[tuple[str, str], dict[str, object]] = {
+            ("PATCH", f"/users/{ada.id}"): {"is_active": True},
+            ("PUT", f"/users/{ada.id}/access"): {"is_superuser": False, "role": None},
+        }
+        for (method, path), body in bodies.items():
+            for column in {*User.__table__.columns.keys()} - body.keys():
+                response = await ask(client, admin, method, path, body | {column: True})
+                assert response.status_code == 422, column
+
+
+class TestReach:
+    async def test_owner_reaches_their_own_and_the_permission_everything(
+        self, db: AsyncSession, ada: User, admin: User, grace: User
+    ) -> None:
+        everyone = {ada.id, admin.id, grace.id}
+        for user, permitted, found in (
+            (ada, frozenset[Permission](), {ada.id}),
+            (grace, frozenset({Permission.AUDIT_READ}), {grace.id}),
+            (grace, frozenset({Permission.USERS_READ}), everyone),
+        ):
+            caller = Reaching(user, permitted)
+            only = reach(caller, User.id, everyones=Permission.USERS_READ)
+            rows = await UserRepository(db, None, *only).list()
+            assert {row.id for row in rows} == found
+        assert len(reach(Reaching(ada, EVERY), User.id)) == 1
+
+
+class Reaching:
+    """A principal of the test."""
+
+    def __init__(self, user: User, permissions: frozenset[Permission]) -> None:
+        self.id, self.permissions = user.id, permissions
+
+    def may(self, *permissions: Permission) -> bool:
+        return self.permissions.issuperset(permissions)
+
+
+class TestAudit:
+    async def test_entries_come_newest_first_and_by_one_filter(
+        self, client: AsyncClient, admin: User, ada: User
+    ) -> None:
+        await ask(client, admin, "PUT", "/roles/support", {"permissions": ["users:read"]})
+        access = {"is_superuser": False, "role": "support"}
+        await ask(client, admin, "PUT", f"/users/{ada.id}/access", access)
+        await ask(client, admin, "PATCH", f"/users/{ada.id}", {"is_active": False})
+
+        every = (await ask(client, admin, "GET", "/audit?limit=2")).json()
+        rest = (await ask(client, admin, "GET", f"/audit?after={every['next']}")).json()
+        items = every["items"] + rest["items"]
+
+        assert [item["action"] for item in items] == [
+            "auth.sessions_ended", "user.deactivated", "user.access_changed", "role.changed",
+        ]  # fmt: skip
+        assert items[2]["details"] == {"role": [None, "support"]}
+        assert items[3]["details"] == {"role": "support", "permissions": [None, ["users:read"]]}
+        for query, count in (
+            (f"subject_id={ada.id}", 3), (f"actor_id={admin.id}", 4), ("action=role.changed", 1),
+        ):  # fmt: skip
+            found = (await ask(client, admin, "GET", f"/audit?{query}")).json()
+            assert len(found["items"]) == count, query
+
+    async def test_a5_change_of_a_role_and_its_entry_are_there_or_neither(
+        self, client: AsyncClient, db: AsyncSession, admin: User, helper: User
+    ) -> None:
+        same = {"permissions": sorted(READ_AND_WRITE)}
+        await ask(client, admin, "DELETE", "/roles/support")  # in use
+        await ask(client, admin, "PUT", "/roles/support", same)
+        await ask(client, admin, "DELETE", "/roles/unknown")
+        await ask(client, helper, "PUT", "/roles/other", {"permissions": []})
+        assert (await db.scalars(select(AuditEntry))).all() == []
+
+        await ask(client, admin, "PUT", "/roles/other", {"permissions": []})
+        await ask(client, admin, "DELETE", "/roles/other")
+
+        found = (await db.scalars(select(AuditEntry.action).order_by(AuditEntry.id))).all()
+        assert found == ["role.changed", "role.deleted"]
+
+    async def test_l3_two_filters_at_once_are_422(self, client: AsyncClient, admin: User) -> None:
+        query = f"/audit?actor_id={admin.id}&action=user.deleted"
+
+        assert (await ask(client, admin, "GET", query)).status_code == 422
+
+    @pytest.mark.parametrize("name", [None, *FILTERS])
+    async def test_l3_each_filter_is_read_from_an_index(
+        self, db: AsyncSession, admin: User, name: str | None
+    ) -> None:
+        where = [FILTERS[name] == ("x" if name == "action" else admin.id)] if name else []
+        query = select(AuditEntry).where(*where).order_by(*NEWEST.order_by()).limit(21)
+
+        plan = await plan_of(db, query)
+
+        assert (f"ix_audit_log_{name}" if name else "audit_log") in plan
+        for word in ("Seq Scan", "Sort", "Bitmap", "TEMP B-TREE"):
+            assert word not in plan, plan
