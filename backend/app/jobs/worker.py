@@ -5,6 +5,7 @@ Any number of workers share the table. A claim is a lease: what a worker that va
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 4, 3_600
 LONGEST_PAUSE_SECONDS = 5  # between passes while the database cannot be used
 HOUSEKEEPING_SECONDS = 10
 CLOCK_SKEW_SECONDS = 5
+CLAIMS = "claims"
 CANCELLED, WORKER_LOST = "Cancelled", "WorkerLost"
 
 T = TypeVar("T")
@@ -85,7 +87,7 @@ class Worker:
         self.in_flight: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0  # in a row, to use the database
+        self._failures = Counter[str]()  # in a row, by what has failed
         self._jitter = Random()  # noqa: S311  spreads retries, no secret
 
     async def run(self, *, until_idle: bool = False) -> None:
@@ -96,7 +98,7 @@ class Worker:
             while not self._stopping.is_set():
                 found = await self._try(self._pass)
                 if found is None:
-                    await self._pause(min(self._failures, LONGEST_PAUSE_SECONDS))
+                    await self._pause(min(self._failures[CLAIMS], LONGEST_PAUSE_SECONDS))
                 elif until_idle and not found and not self.in_flight:
                     return
                 elif not found:
@@ -232,9 +234,9 @@ class Worker:
         await self._try(self._compare_clocks)
         while True:
             for schedule in self.schedules:
-                await self._try(partial(self._tick, schedule))
+                await self._try(partial(self._tick, schedule), f"schedule {schedule.name}")
             if not isinstance(self.telemetry, NullTelemetry):  # two queries for nobody
-                await self._try(self._measure)
+                await self._try(self._measure, "gauges")
             if self.settings.worker_alive_file is not None:
                 with suppress(OSError):
                     self.settings.worker_alive_file.touch()
@@ -258,8 +260,11 @@ class Worker:
         oldest = (now - min(since)).total_seconds() if since else 0
         self.telemetry.gauge("jobs_oldest_due_seconds", oldest)
 
-    async def _try(self, action: Callable[[], Awaitable[T]]) -> T | None:
-        """The result, or ``None`` where the database cannot be used: it may be away, and the worker stays."""
+    async def _try(self, action: Callable[[], Awaitable[T]], of: str = CLAIMS) -> T | None:
+        """The result, or ``None`` where the database cannot be used: it may be away, and the worker stays.
+
+        Said once, and once when all works again: a read-only database fails ``of`` one thing and not of another.
+        """
         try:
             result = await action()
         except Exception as exc:
@@ -267,11 +272,10 @@ class Worker:
                 logger.warning(
                     "jobs_unavailable", extra={"error": type(exc).__name__}, exc_info=exc
                 )
-            self._failures += 1
+            self._failures[of] += 1
             return None
-        if self._failures:
-            logger.info("jobs_available", extra={"failures": self._failures})
-        self._failures = 0
+        if (failures := self._failures.pop(of, 0)) and not self._failures:
+            logger.info("jobs_available", extra={"failures": failures})
         return result
 
     async def _pause(self, seconds: float) -> None:

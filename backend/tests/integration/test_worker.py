@@ -18,6 +18,8 @@ from app.cli import cli
 from app.core.config import get_settings
 from app.db.session import SessionFactory, build_engine, build_session_factory
 from app.db.types import utc_now, uuid7
+from app.job_registry import SCHEDULES
+from app.jobs import worker as worker_module
 from app.jobs.queue import enqueue
 from app.jobs.worker import NullWorker, Worker
 from app.models.job import Job
@@ -195,20 +197,29 @@ class TestDatabaseFails:
 
     @postgres_only
     async def test_worker_survives_a_read_only_database(
-        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
+        self,
+        database_url: str,
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        ada: User,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        await ask(session_factory, ada)
+        """Nothing is due, so reading works and only the schedules fail: said once all the same."""
+        monkeypatch.setattr(worker_module, "HOUSEKEEPING_SECONDS", 0.1)
         name = database_name(database_url)
         await on_server(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         engine = build_engine(make_settings(database_url=database_url))
         assert engine is not None
         jobs.sessions = build_session_factory(engine)
         worker = jobs.worker()
+        worker.schedules = SCHEDULES
         with collected(logging.INFO) as records:
             worker.start()
             await asyncio.sleep(0.5)
             await on_server(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-            jobs.sessions = session_factory
+            worker.sessions = session_factory
+            await ask(session_factory, ada)
+            await until(lambda: "jobs_available" in [record.msg for record in records], 5)
             await until_none_waits(jobs)
             await worker.aclose(5)
         await engine.dispose()
