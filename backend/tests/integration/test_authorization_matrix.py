@@ -21,7 +21,7 @@ from app.db.session import DbSession
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures import resource
-from tests.fixtures.authorization import drift, violations
+from tests.fixtures.authorization import drift, undeclared, violations
 from tests.fixtures.callers import Callers
 from tests.fixtures.fastapi_app import MakeApp
 from tests.fixtures.matrix import (
@@ -69,6 +69,11 @@ class TestMatrix:
         warm = await violations(app, row, callers)
 
         assert (cold, warm) == ([], [])
+
+    def test_every_row_is_what_openapi_says(self, app: FastAPI) -> None:
+        document = app.openapi()
+
+        assert [problem for row in MATRIX for problem in undeclared(document, row)] == []
 
     def test_every_route_has_a_row_and_every_row_a_route(self, app: FastAPI) -> None:
         assert drift(app) == []

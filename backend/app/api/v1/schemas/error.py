@@ -32,12 +32,22 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The ``responses=`` of an endpoint that can return these statuses, and those that all can. 304 has no body."""
     return {
         status: {
-            **({} if status == HTTPStatus.NOT_MODIFIED else {"model": ErrorEnvelope}),
+            **_content(status),
             "description": HTTPStatus(status).phrase,
             **_headers(status),
         }
         for status in sorted({*ALWAYS, *statuses})
     }
+
+
+def _content(status: int) -> dict[str, Any]:
+    """FastAPI is given the model once for each endpoint: of each one that it is given it makes a validator."""
+    if status == HTTPStatus.NOT_MODIFIED:
+        return {}
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return {"model": ErrorEnvelope}
+    reference = {"$ref": f"#/components/schemas/{ErrorEnvelope.__name__}"}
+    return {"content": {"application/json": {"schema": reference}}}
 
 
 def _headers(status: int) -> dict[str, Any]:
