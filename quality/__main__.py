@@ -43,7 +43,7 @@ BESIDE = {
     "types": Check(("mypy", "quality")),
     "files": Check(("quality.repository.lint_repo",)),
     "ejected": Check(("quality.repository.ejected",)),
-    "mutants": Check(("quality.mutation",), ("core/errors.py",)),
+    "mutants": Check(("quality.mutation",), ("auth/rate_limit_key.py",)),
     "chaos": Check(("quality.resilience",), ("--quick", "--only", *NO_CLOCK)),
     "browser": Check(("quality.browser",), None),
     "deploy": Check(("quality.deploy",), None),

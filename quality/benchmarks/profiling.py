@@ -68,8 +68,8 @@ async def measure_profile(
             raise SystemExit("py-spy could not read the process: it needs the right to trace it")
         costs = Counter[str]()
         for line in stacks.read_text(encoding="utf-8").splitlines():
-            frames, _, samples = line.rpartition(" ")
-            costs[cost_of(frames.split(";"))] += int(samples)
+            frames, _, count = line.rpartition(" ")
+            costs[cost_of(frames.split(";"))] += int(count)
         print(f"\n{scenario.name}: {costs.total():,} samples")
         for name, count in costs.most_common(SHOWN):
             print(f"{name:48}{count / costs.total():7.1%}")

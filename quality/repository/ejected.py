@@ -24,6 +24,7 @@ REMOVED = (
     ".pre-commit-config.yaml",
     "deploy/**",
 )
+BINARY = {".png", ".bin"}
 TARGETS = re.compile(r"^([a-z][\w-]*):", re.MULTILINE)
 
 
@@ -87,7 +88,7 @@ def mentions(root: Path, targets: list[str]) -> list[str]:
     return [
         f"{path.relative_to(root)}: {line.strip()}"
         for path in tracked(root)
-        if path.suffix != ".png"
+        if path.suffix not in BINARY
         for line in path.read_text(encoding="utf-8").splitlines()
         if words.search(line)
     ]
