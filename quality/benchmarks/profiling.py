@@ -71,8 +71,8 @@ async def measure_profile(
             frames, _, count = line.rpartition(" ")
             costs[cost_of(frames.split(";"))] += int(count)
         print(f"\n{scenario.name}: {costs.total():,} samples")
-        for name, count in costs.most_common(SHOWN):
-            print(f"{name:48}{count / costs.total():7.1%}")
+        for name, samples in costs.most_common(SHOWN):
+            print(f"{name:48}{samples / costs.total():7.1%}")
 
 
 def py_spy() -> str:
