@@ -3,14 +3,11 @@
 from typing import Annotated
 
 import typer
-from sqlalchemy import true
 
 from app.auth.emails import canonical_email
-from app.auth.sessions import end_all
+from app.auth.sessions import end_all, end_all_of_everybody
 from app.cli_database import failed, with_database
 from app.db.session import SessionFactory
-from app.db.types import utc_now
-from app.repositories.login_session import LoginSessionRepository
 from app.repositories.user import UserRepository
 
 
@@ -31,13 +28,10 @@ def end_sessions(
 
 
 async def end(sessions: SessionFactory, email: str | None) -> int:
-    """How many accounts that were. Of everybody no cached copy is invalidated: they expire."""
+    """How many accounts that were."""
     async with sessions.begin() as db:
         if email is None:
-            repository = LoginSessionRepository(db)
-            marked = await repository.mark_ended(utc_now(), true())
-            await repository.end(true())
-            return max(marked, 1)
+            return max(await end_all_of_everybody(db), 1)
         user = await UserRepository(db).get_by_email(canonical_email(email))
         if user is None:
             return 0

@@ -12,7 +12,7 @@ async def record_event(
     db: AsyncSession,
     action: str,
     actor_id: UUID | None,
-    user_id: UUID,
+    user_id: UUID | None,
     *,
     session_id: UUID | None = None,
     source: str | None = None,

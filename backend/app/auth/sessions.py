@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from math import ceil
 from uuid import UUID
 
+from sqlalchemy import true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import opaque
@@ -178,6 +178,15 @@ async def end_all(db: AsyncSession, user_id: UUID, *, actor_id: UUID | None) -> 
     await record_event(db, "auth.sessions_ended", actor_id, user_id, session_id=None)
 
 
+async def end_all_of_everybody(db: AsyncSession) -> int:
+    """``end_all`` for every account, by an operator, and how many there are. Cached copies are left to expire."""
+    sessions = LoginSessionRepository(db)
+    accounts = await sessions.mark_ended(utc_now(), true())
+    await sessions.end(true())
+    await record_event(db, "auth.sessions_ended", None, None, session_id=None)
+    return accounts
+
+
 async def live_sessions(
     db: AsyncSession, settings: Settings, user_id: UUID
 ) -> Sequence[LoginSession]:
@@ -212,7 +221,7 @@ def _issue(
     expires_at: datetime,
     refresh_token: RefreshToken | None,
 ) -> Issued:
-    left = ceil((expires_at - utc_now()).total_seconds())
+    left = int(expires_at.timestamp()) - int(utc_now().timestamp())  # ``exp`` has no fractions
     seconds = max(0, min(settings.jwt_access_token_expires_minutes * 60, left))
     access = create_access_token(
         user_id, settings=settings, session_id=session_id, expires_in=seconds

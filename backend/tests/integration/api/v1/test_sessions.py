@@ -99,7 +99,7 @@ class TestLogin:
         assert response.json()["error"]["message"] == "Wrong e-mail address or password"
 
     async def test_access_token_ends_with_its_session_at_the_latest(
-        self, make_app: MakeApp, session_factory: SessionFactory, ada: User
+        self, make_app: MakeApp, session_factory: SessionFactory, db: AsyncSession, ada: User
     ) -> None:
         async with client_for(make_app(session_days=1)) as client:
             tokens = await log_in(client, ada)
@@ -108,6 +108,9 @@ class TestLogin:
             renewed = (await renew(client, tokens["refresh_token"])).json()
 
         assert 0 < renewed["expires_in"] <= 60
+        [row] = await rows(db)
+        claims = decode_token(renewed["access_token"], settings=make_settings())
+        assert claims.exp <= row.expires_at.timestamp()
 
     async def test_legacy_login_opens_a_session_that_ends_with_its_token(
         self, client: AsyncClient, db: AsyncSession, ada: User
