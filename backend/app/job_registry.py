@@ -3,7 +3,12 @@
 from collections.abc import Collection
 
 from app.auth.mail_jobs import HANDLERS as MAIL_HANDLERS
-from app.auth.sweep import sweep_links, sweep_security_events, sweep_sessions
+from app.auth.sweep import (
+    sweep_idempotency_keys,
+    sweep_links,
+    sweep_security_events,
+    sweep_sessions,
+)
 from app.core.config import Settings
 from app.core.resources import Resources
 from app.db.session import SessionFactory
@@ -11,7 +16,13 @@ from app.jobs.base import AnyHandler, AnySchedule
 from app.jobs.sweep import HOURLY, Sweep, sweep_dead_jobs, sweep_handler
 from app.jobs.worker import NullWorker, Worker
 
-SWEEPS: tuple[Sweep, ...] = (sweep_dead_jobs, sweep_sessions, sweep_links, sweep_security_events)
+SWEEPS: tuple[Sweep, ...] = (
+    sweep_dead_jobs,
+    sweep_sessions,
+    sweep_links,
+    sweep_security_events,
+    sweep_idempotency_keys,
+)
 SCHEDULES: tuple[AnySchedule, ...] = (HOURLY,)
 HANDLERS: tuple[AnyHandler, ...] = (sweep_handler(SWEEPS), *MAIL_HANDLERS)
 

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
+
+from app.api.v1.schemas.error import Problem
 
 TAGS: list[dict[str, Any]] = [
     {"name": "users", "description": "Accounts: create one, read, change and delete one's own."},
@@ -21,3 +24,10 @@ def operation_id(route: APIRoute) -> str:
     named = [part for part in route.path_format.split("/") if part and "{" not in part]
     version, *rest = named[1:] if named[:1] == ["api"] and named[1:] else ["legacy", *named]
     return "_".join([version, *rest[:1], route.name])
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the schema of problem details, which no endpoint has for its model."""
+    found = FastAPI.openapi(app)
+    found["components"]["schemas"].setdefault(Problem.__name__, Problem.model_json_schema())
+    return found

@@ -1,4 +1,4 @@
-"""What of identity expires."""
+"""What of identity expires, and the keys of repeated requests."""
 
 from datetime import datetime, timedelta
 
@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.sessions import idle_since
 from app.core.config import Settings
 from app.repositories.audit import EVENTS, AuditRepository
+from app.repositories.idempotency_key import delete_expired_keys
 from app.repositories.login_session import LoginSessionRepository
 from app.repositories.one_time_link import OneTimeLinkRepository
 
@@ -27,3 +28,11 @@ async def sweep_security_events(
     """Entries of the audit log about logins and logouts."""
     before = now - timedelta(days=settings.security_event_days)
     return await AuditRepository(db).delete_before(EVENTS, before, limit)
+
+
+async def sweep_idempotency_keys(
+    db: AsyncSession, settings: Settings, now: datetime, limit: int
+) -> int:
+    """Keys behind whose hours the same request is a new one."""
+    expired = now - timedelta(hours=settings.idempotency_key_hours)
+    return await delete_expired_keys(db, expired, limit)

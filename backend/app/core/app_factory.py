@@ -4,7 +4,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from app.api.openapi import TAGS, operation_id
+from app.api.openapi import TAGS, document, operation_id
 from app.api.router import router as legacy_router
 from app.api.v1.router import router as v1_router
 from app.auth.rate_limit_key import verified_user
@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.docs_enabled:
         app.include_router(docs_router)
     flatten(app)
+    app.openapi = partial(document, app)  # type: ignore[method-assign]  # as FastAPI says to extend it
     return app
 
 

@@ -1,11 +1,15 @@
-"""The id of the current request and its place in a trace: for log records, error responses and jobs."""
+"""What log records, error responses and jobs need of the current request: its id, its headers, its place in a trace."""
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 
 request_id_var: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 traceparent_var: ContextVar[str | None] = ContextVar("traceparent", default=None)
 """As in the header of that name (W3C Trace Context). ``None`` where traces are off."""
+
+headers_var: ContextVar[Sequence[tuple[bytes, bytes]]] = ContextVar("request_headers", default=())
+"""The headers as they were received. Read for an error alone, so that no other request pays for it."""
 
 SCOPE_KEY = "app.request_id"
 """Where the ASGI scope holds the id: for a mounted application, and for what runs outside the context."""

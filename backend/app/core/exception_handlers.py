@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from http import HTTPStatus
 from uuid import uuid4
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.core.context import SCOPE_KEY, request_id_var
+from app.core.context import SCOPE_KEY, headers_var, request_id_var
 from app.core.database_errors import database_error
 from app.core.errors import (
     BY_STATUS,
@@ -41,6 +41,8 @@ MAX_VALIDATION_ERRORS = 20
 MAX_LOCATION_LENGTH = 64
 # This process, or the whole machine, has no descriptor or memory left for this request.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+PROBLEM = "application/problem+json"
+ACCEPTED = re.compile(rf"{re.escape(PROBLEM)}[ \t]*(;(?![ \t]*q=0(\.0*)?[ \t]*$).*)?")
 WITHOUT_BODY = {204, 304}  # RFC 9110, section 6.4.1: a body would be read as the next response
 
 
@@ -118,21 +120,46 @@ def _short(name: str) -> str:
 def error_response(error: AppError, request_id: str | None = None) -> Response:
     """The envelope as a response, with the id of the current request unless another one is given.
 
-    ASCII JSON, because a name that the client sent may hold what UTF-8 cannot encode.
+    A client that accepts problem details by name gets those. ASCII JSON, because a name that the client sent may hold
+    what UTF-8 cannot encode.
     """
     if error.status in WITHOUT_BODY:
         return Response(status_code=error.status, headers=error.headers)
-    envelope = {
-        "error": {
-            "code": error.code,
-            "message": error.message,
-            "request_id": request_id or request_id_var.get() or "",
-            "details": error.details,
-        }
+    own: dict[str, object] = {
+        "code": error.code,
+        "message": error.message,
+        "request_id": request_id or request_id_var.get() or "",
+        "details": error.details,
     }
+    wants_problem = accepts_problem(headers_var.get())
+    body = as_problem(error.status, own) if wants_problem else {"error": own}
     # str: an id or a time in the details must not turn this error into another one.
-    content = json.dumps(envelope, default=str, separators=(",", ":")).encode("ascii")
-    return Response(content, error.status, error.headers, media_type="application/json")
+    content = json.dumps(body, default=str, separators=(",", ":")).encode("ascii")
+    media_type = PROBLEM if wants_problem else "application/json"
+    response = Response(content, error.status, error.headers, media_type=media_type)
+    response.headers.add_vary_header("Accept")
+    return response
+
+
+def as_problem(status: int, own: dict[str, object]) -> dict[str, object]:
+    """RFC 9457, with the fields of the envelope as extensions. No page describes a code, hence no other ``type``."""
+    message = own.pop("message")
+    return {
+        "type": "about:blank",
+        "title": _phrase(status),
+        "status": status,
+        "detail": message,
+        **own,
+    }
+
+
+def accepts_problem(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client names problem details among what it accepts. A wildcard, which all send, is no such name."""
+    for name, value in headers:
+        if name == b"accept" and PROBLEM.encode() in value.lower():
+            ranges = value.decode("latin-1").lower().split(",")
+            return any(ACCEPTED.fullmatch(each.strip(" \t")) for each in ranges)
+    return False
 
 
 def respond(exc: Exception) -> Response:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from pkgutil import resolve_name
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.dialects import insert_of
 from app.models.job import UNCLAIMED, Job, JobSchedule
 
 LOST_COSTS = 3  # attempts: a job whose worker vanished may be what ended it
@@ -164,7 +164,7 @@ class JobRepository:
 
     async def tick(self, name: str, tick: datetime) -> bool:
         """Whether this is the one call that gets this tick of a schedule. A new schedule waits for its next one."""
-        insert = _insert(self._dialect)(JobSchedule).values(name=name, last_tick=tick)
+        insert = insert_of(self._dialect)(JobSchedule).values(name=name, last_tick=tick)
         await self.session.execute(insert.on_conflict_do_nothing())
         return await self._changed(
             update(JobSchedule)
@@ -194,18 +194,10 @@ def _rows(result: Any) -> int:
     return count
 
 
-def _insert(dialect: str) -> Any:
-    """The INSERT of this database, whose ON CONFLICT no common ancestor has: hence Any.
-
-    The other database's dialect would be imported for nothing, and takes a megabyte.
-    """
-    return resolve_name(f"sqlalchemy.dialects.{dialect}:insert")
-
-
 @cache
 def _insert_of_job(dialect: str) -> Any:
     """On the table and made once: an ORM statement that is built each time costs the request three times as much."""
-    insert = _insert(dialect)(Job.__table__)
+    insert = insert_of(dialect)(Job.__table__)
     earlier = EARLIER[dialect](Job.run_at, insert.excluded.run_at)
     return insert.on_conflict_do_update(
         index_elements=[Job.name, Job.key], index_where=UNCLAIMED, set_={"run_at": earlier}

@@ -1,6 +1,9 @@
 """The error envelope: exactly one shape for everything that is not a success, and nothing in it that leaks."""
 
-from collections.abc import AsyncIterator
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -328,3 +331,57 @@ class TestIntegrityErrorNet:
         assert response.status_code == 409
         assert response.json()["error"]["details"] == {}
         assert await UserRepository(db).list() == []
+
+
+class TestProblemDetails:
+    """RFC 9457, for a client that names it; everybody else gets the envelope, byte for byte."""
+
+    BY_NAME = (
+        "application/problem+json",
+        "application/json, Application/Problem+JSON;q=0.5",
+        "*/*;q=0.1, application/problem+json ; charset=utf-8",
+    )
+    NOT_BY_NAME = (
+        "*/*",
+        "application/*",
+        "application/json",
+        "application/problem+json;q=0",
+        "application/problem+jsonx",
+        "application/problem+xml",
+        "",
+    )
+
+    @pytest.mark.parametrize("call", ERRORS)
+    async def test_named_problem_has_what_the_envelope_says(
+        self, client: AsyncClient, ada: User, call: Call
+    ) -> None:
+        envelope = await call.send(client, ada, **{"X-Request-ID": "r"})
+        problem = await call.send(
+            client, ada, **{"X-Request-ID": "r", "Accept": "application/problem+json"}
+        )
+
+        own = envelope.json()["error"]
+        assert problem.headers["Content-Type"] == "application/problem+json"
+        assert problem.json() == {
+            "type": "about:blank",
+            "title": HTTPStatus(call.status).phrase,
+            "status": call.status,
+            "detail": own.pop("message"),
+            **own,
+        }
+        for response in (envelope, problem):
+            assert "Accept" in response.headers["Vary"]
+
+    async def test_only_the_name_asks_for_it(self, client: AsyncClient) -> None:
+        for accept in (*self.BY_NAME, *self.NOT_BY_NAME):
+            response = await client.get("/auth/me", headers={"Accept": accept})
+
+            kind = "problem+json" if accept in self.BY_NAME else "json"
+            assert response.status_code == 401, accept
+            assert response.headers["Content-Type"] == f"application/{kind}", accept
+
+    async def test_success_is_what_it_was(self, client: AsyncClient) -> None:
+        response = await client.get("/health", headers={"Accept": self.BY_NAME[0]})
+
+        assert response.content == b'{"status":"ok"}'
+        assert "Vary" not in response.headers

@@ -234,8 +234,12 @@ class TestErrors:
                 if int(status) < 400 or (operation["operationId"], status) == (READY, "503"):
                     continue
                 assert response["content"] == {
-                    "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}}
+                    "application/json": {"schema": {"$ref": "#/components/schemas/ErrorEnvelope"}},
+                    "application/problem+json": {
+                        "schema": {"$ref": "#/components/schemas/Problem"}
+                    },
                 }
+        assert "Problem" in schema["components"]["schemas"]
 
     def test_readiness_errors_are_described_by_their_own_schema(
         self, schema: dict[str, Any]

@@ -31,6 +31,9 @@ class HttpSettings(BaseModel):
         le=1_073_741_824,
         description="Largest request body, where the route does not say otherwise (max_body_size).",
     )
+    idempotency_key_hours: int = Field(
+        24, ge=1, le=720, description="So long a repeated Idempotency-Key gets the same response."
+    )
     max_concurrent_requests: int = Field(
         100, ge=0, le=100_000, description="Requests in flight in a process, then 503. 0: no limit."
     )

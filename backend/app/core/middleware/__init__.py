@@ -20,6 +20,7 @@ from app.core.resources import Resources
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 RATE_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "ETag", "Idempotent-Replayed")
 CORS_HEADERS = (
     *(
         "Authorization",
@@ -92,6 +93,6 @@ def cors(settings: Settings) -> list[Middleware]:
             allow_origins=settings.cors_allowed_origins,
             allow_methods=CORS_METHODS,
             allow_headers=(*CORS_HEADERS, *settings.cors_allowed_headers),
-            expose_headers=("X-Request-ID", "Retry-After", *RATE_LIMIT_HEADERS),
+            expose_headers=(*EXPOSED_HEADERS, *RATE_LIMIT_HEADERS),
         )
     ]

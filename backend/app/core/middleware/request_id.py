@@ -7,7 +7,7 @@ from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.context import LOGGED, SCOPE_KEY, request_id_var
+from app.core.context import LOGGED, SCOPE_KEY, headers_var, request_id_var
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class RequestIdMiddleware:
             await send(message)
 
         token = request_id_var.set(request_id)
+        headers = headers_var.set(scope["headers"])
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as exc:
@@ -54,6 +55,7 @@ class RequestIdMiddleware:
             exc.add_note(LOGGED)
             raise
         finally:
+            headers_var.reset(headers)
             request_id_var.reset(token)
 
     def new_id(self) -> str:
