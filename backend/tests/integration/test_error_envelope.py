@@ -1,8 +1,6 @@
 """The error envelope: exactly one shape for everything that is not a success, and nothing in it that leaks."""
 
-import json
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
