@@ -1,5 +1,7 @@
 """/docs in a real browser: log in with Authorize, ask for the current user, and no other host hears of it. ``make browser``.
 
+Then sessions and a mailed link, as a front end uses them: ``walk.py``.
+
 ``args="--picture backend/docs/images/docs.png"`` also writes the picture of the page that the README shows. Playwright drives the
 Chromium that is installed on this machine (Debian: ``apt-get install chromium``) and downloads none.
 """
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import Error, Page, async_playwright, expect
 
+from quality.browser import walk
 from quality.testkit.server import HOST, alembic, serving, variables
 from quality.testkit.services import PASSWORD, create_accounts
 
@@ -55,6 +58,7 @@ async def visit(folder: Path, program: str, picture: Path | None) -> None:
         browser = await playwright.chromium.launch(executable_path=program, args=sandbox)
         page = await browser.new_page(viewport=SIZE)  # type: ignore[arg-type]  # a dict of this shape
         await look(page, f"{HOST}:{server.port}", picture)
+        await walk.visit(folder, browser)
         await browser.close()
 
 

@@ -25,6 +25,7 @@ from quality.resilience import (
     limits,
     log_sink,
     login_flood,
+    mail,
     migrations,
     names,
     overload,
@@ -67,6 +68,7 @@ SECTIONS: dict[str, Section] = {
     "job_hosts": job_hosts.measure,
     "job_broker": job_broker.measure,
     "job_faults": job_faults.measure,
+    "mail": mail.measure,
 }
 # Whose clients ask more than one server can answer; asyncio's own loop would be the first that cannot keep up.
 ON_UVLOOP = {"redis_reset", "postgres_reset", "overload", "slow_database", "log_sink"}

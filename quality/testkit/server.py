@@ -91,12 +91,13 @@ async def serving(
     *options: str,
     app: str = "app.main:app",
     shell: str = "",
+    port: int | None = None,
 ) -> AsyncIterator[Server]:
-    """A server that answers, and that is stopped and waited for at the end.
+    """A server that answers, on a free port if none is given, and that is stopped and waited for at the end.
 
     ``shell`` is a line that starts it in a world of its own: ``ulimit -n 64; exec "$@"``.
     """
-    port = free_port()
+    port = port or free_port()
     log = folder / f"{port}.log"
     command = uvicorn(port, *options, app=app)
     if shell:
