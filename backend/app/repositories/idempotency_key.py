@@ -12,10 +12,10 @@ from app.models.idempotency_key import IdempotencyKey
 
 
 class Stored(NamedTuple):
-    """What is known of a key: of which request it is, and the response."""
+    """What is known of a key: of which request it is, and the response if there is one."""
 
     fingerprint: str
-    response: str
+    response: str | None
 
 
 class IdempotencyKeyRepository:
@@ -56,7 +56,7 @@ class IdempotencyKeyRepository:
         """What was stored under the key."""
         query = select(IdempotencyKey.fingerprint, IdempotencyKey.response).where(*self._is(key))
         row = (await self.session.execute(query)).one_or_none()
-        return Stored(row.fingerprint, row.response or "") if row else None
+        return Stored(*row) if row else None
 
     async def store(self, key: str, response: str) -> None:
         """Note the response, so that the next request with the key gets it too."""

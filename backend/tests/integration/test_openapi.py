@@ -20,6 +20,8 @@ from app.cli import calls as calls_of
 from app.core.app_factory import create_app
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
+from app.db.types import utc_now
+from app.models.idempotency_key import IdempotencyKey
 from app.models.user import User
 from tests.fixtures.api_calls import BODY_LIMIT, MARKER, Call, app_on
 from tests.fixtures.auth import headers_of
@@ -326,6 +328,14 @@ USUAL = {
     412: ErrorCase(headers={"If-Match": '"0"'}),
     409: ErrorCase(meanwhile=True),
 }
+IN_FLIGHT = ErrorCase(
+    path_objects={
+        "key": lambda owner: IdempotencyKey(
+            caller_id=owner.id, key="k", fingerprint="-", created_at=utc_now()
+        )
+    },
+    headers={"Idempotency-Key": "k"},
+)
 
 
 async def provoked(
@@ -333,6 +343,8 @@ async def provoked(
 ) -> list[Response]:
     """The responses that the resource of the operation says how to get, and those to conditions."""
     declared = {status: by for status, by in USUAL.items() if str(status) in operation["responses"]}
+    if any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ())):
+        declared[409] = IN_FLIGHT
     responses = []
     for status, by in {**declared, **row.error_cases}.items():
         case = replace(row, resource=row.resource.with_case(by))

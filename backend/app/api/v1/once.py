@@ -53,7 +53,7 @@ class Once:
         if self._key is None:
             return self._told(await act())
         if not await self._keys.lock(self._key):
-            raise Conflict("A request with this key is in flight", headers={"Retry-After": "1"})
+            raise in_flight()
         fingerprint, now = await self._fingerprint(), utc_now()
         if not await self._keys.claim(self._key, fingerprint, now, now - self._lifetime):
             return self._told(await self._replayed(schema, self._key, fingerprint))
@@ -63,8 +63,8 @@ class Once:
 
     async def _replayed(self, schema: type[SchemaT], key: str, fingerprint: str) -> SchemaT:
         stored = await self._keys.find(key)
-        if stored is None:
-            raise Conflict  # swept since it was found
+        if stored is None or stored.response is None:
+            raise in_flight()
         if stored.fingerprint != fingerprint:
             problem = {"msg": "The key came with another request", "type": "key_reused"}
             raise ValidationFailed(details={"errors": [{"loc": ["header", HEADER], **problem}]})
@@ -82,6 +82,10 @@ class Once:
         if hasattr(result, "version"):
             self._response.headers["ETag"] = etag(result)
         return result
+
+
+def in_flight() -> Conflict:
+    return Conflict("A request with this key is in flight", headers={"Retry-After": "1"})
 
 
 async def get_once(  # noqa: PLR0917  FastAPI calls it by name
