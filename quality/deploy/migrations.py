@@ -34,6 +34,7 @@ RULES = frozenset(
 )
 SPARED = frozenset(("ban-drop-column", "ban-drop-table"))  # for a migration that contracts
 POSTGRESQL = f"postgresql://nobody@{HOST}/nothing"  # for its dialect: nothing connects
+SHELL = 'exec "$@" 2>&1'  # mail is printed on standard error
 SMOKE_TEST = ROOT / "quality" / "repository" / "smoke_test.sh"
 
 
@@ -109,10 +110,10 @@ async def walk(report: Report, folder: Path, base: str) -> None:
     try:
         async with throwaway_database("migrations") as url:
             environment = {
-                **variables(url, APP_ENV="test", DOCS_ENABLED="true"),
+                **variables(url, APP_ENV="local"),
                 "PYTHONPATH": str(tree / "backend"),
             }
-            async with serving(folder, environment) as server:
+            async with serving(folder, environment, shell=SHELL) as server:
                 address = f"http://{HOST}:{server.port}"
                 for name, command in {
                     f"verify of {base}": [
@@ -122,7 +123,12 @@ async def walk(report: Report, folder: Path, base: str) -> None:
                     ],
                     f"README of {base}": ["bash", str(SMOKE_TEST)],
                 }.items():
-                    given = {**os.environ, "URL": address, "README": str(tree / "README.md")}
+                    given = {
+                        **os.environ,
+                        "URL": address,
+                        "LOG": str(server.log),
+                        "README": str(tree / "README.md"),
+                    }
                     process = await asyncio.create_subprocess_exec(
                         *command, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
                     )
