@@ -86,7 +86,7 @@ def walked(shell: Shell, text: str) -> Walk:
         "```bash\nmake run\n```",
         '```bash\ndocker run "x\n```',
         "`list.txt`, below `three`:\n\n```text\nfour\n```",
-        "`list.txt`, above `one`:\n\n```text\n1\n2\n3\n```",
+        "`list.txt`, above `one`:\n\n```text\n1\n2\n3\n4\n```",
     ],
 )
 def test_a_document_that_does_not_work_fails(shell: Shell, text: str) -> None:
