@@ -30,7 +30,7 @@ SELECT gen_random_uuid(), 'u' || n || '@example.com', repeat('x', 60), true, fal
 """
 ASK = """
 INSERT INTO jobs (id, name, payload, run_at, created_at)
-SELECT gen_random_uuid(), 'welcome_mail', '{}', now() + interval '1 hour', now() FROM generate_series(1, $1::int)
+SELECT gen_random_uuid(), 'verification_mail', '{}', now() + interval '1 hour', now() FROM generate_series(1, $1::int)
 """
 # Of each table, all rows in one number; jobs change in a restore.
 SUM = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {table} t"

@@ -58,9 +58,9 @@ async def test_tree_is_request_statement_job(
         response = await client.post("/api/v1/users", json=ADA)
         await until(nothing_waits, 10)
 
-    request, job = named(collector, "POST /api/v1/users"), named(collector, "job welcome_mail")
+    request, job = named(collector, "POST /api/v1/users"), named(collector, "job verification_mail")
     assert response.status_code == 201
-    assert {*children(collector, request)} >= {"INSERT users", "INSERT jobs", "job welcome_mail"}
+    assert {*children(collector, request)} >= {"INSERT users", "INSERT jobs", "job verification_mail"}
     assert "DELETE jobs" in children(collector, job)
     assert attributes(request)["app.request_id"] == response.headers["X-Request-ID"]
     assert attributes(job)["app.request_id"] == response.headers["X-Request-ID"]
