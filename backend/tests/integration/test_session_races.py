@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from httpx2 import Response
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,14 +17,16 @@ from app.db.types import utc_now, uuid7
 from app.models.audit import AuditEntry
 from app.models.login_session import LoginSession
 from app.models.user import User
-from tests.fixtures.auth import PASSWORD, MakeUser, bearer, make_session
+from tests.fixtures.auth import PASSWORD, MakeUser, bearer, make_link, make_session
 from tests.fixtures.db import is_postgres
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.mailed import NEW_PASSWORD, headers_from, log_in, post
 
 LOGIN = "/api/v1/auth/login"
 REFRESH = "/api/v1/auth/refresh"
 ME = "/api/v1/users/me"
+ROUNDS = 10
 BLOCKED_SECONDS = 0.3  # so long a login has the chance to be wrong
 
 pytestmark = pytest.mark.usefixtures("session_factory")
@@ -69,6 +72,39 @@ class TestLoginAgainstTheEnd:
 
         assert [response.status_code for response in responses] == [200] * 20
         assert await count(db, LoginSession.user_id == user.id) == 20
+
+
+class TestLoginAgainstAnotherPassword:
+    async def test_login_with_the_old_password_outlives_neither_change_nor_reset_i_05(
+        self, make_app: MakeApp, session_factory: SessionFactory, make_user: MakeUser
+    ) -> None:
+        """Each login goes on from where the other request is: before it or after it, never beside it."""
+        accounts = [await make_user(f"{number}@example.com") for number in range(ROUNDS)]
+        async with session_factory.begin() as db:
+            db.add_all([make_link(user, "reset", user.email, user.email) for user in accounts])
+        async with client_for(make_app(max_concurrent_requests=0)) as client:
+
+            async def other(number: int, headers: dict[str, str]) -> Response:
+                if number % 2:
+                    token = accounts[number].email
+                    return await post(client, "password/reset", token=token, password=NEW_PASSWORD)
+                return await post(
+                    client,
+                    "password/change",
+                    headers,
+                    current_password=PASSWORD,
+                    new_password=NEW_PASSWORD,
+                )
+
+            for number, user in enumerate(accounts):
+                headers = await headers_from(client, user.email)
+                logins = [log_in(client, user.email) for _ in range(3)]
+                changed, *found = await asyncio.gather(other(number, headers), *logins)
+                assert changed.status_code == 204
+                for login in found:
+                    if login.status_code == 200:
+                        token = bearer(login.json()["access_token"])
+                        assert (await client.get(ME, headers=token)).status_code == 401
 
 
 class TestReuse:

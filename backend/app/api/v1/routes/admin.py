@@ -143,7 +143,7 @@ async def delete_account(
     responses=errors(*WITH_BODY, 401, 403, 409, 429, 503),
 )
 async def invite_user(
-    body: AddressOf, caller: AdminUser, recent: RecentCaller, db: DbSession
+    body: AddressOf, caller: UserWriter, recent: RecentCaller, db: DbSession
 ) -> None:
     """Make an account without a password and mail the link that sets one; again, if it still has none. Needs a recent login."""
     await invite(db, caller, body.email)
