@@ -138,6 +138,8 @@ class Author:
         values: dict[str, dict[str, str]] = {"path": {}, "query": {}, "header": {}}
         for parameter in operation.get("parameters", ()):
             name = parameter["name"]
+            if not parameter.get("required") and name not in self.told:
+                continue  # a cursor, an entity tag: well formed would not be enough
             values[parameter["in"]][name] = str(examples.value(parameter["schema"], name))
         where = path.format(**values["path"])
         if values["query"]:
