@@ -19,6 +19,7 @@ from quality.benchmarks.ablation import USER_CACHE, measure_ablation
 from quality.benchmarks.against import measure_against
 from quality.benchmarks.compare import Scenario, compare
 from quality.benchmarks.jobs import measure_jobs
+from quality.benchmarks.lists import measure_lists
 from quality.benchmarks.load import Request
 from quality.benchmarks.process import measure_flood, measure_memory, measure_start
 from quality.benchmarks.profiling import measure_profile
@@ -80,6 +81,9 @@ async def bench(folder: Path, options: argparse.Namespace) -> int:
     if options.only == "jobs":
         await measure_jobs(report, folder)
         return report.exit_code()
+    if options.only == "lists":
+        await measure_lists(report)
+        return report.exit_code()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(throwaway_database("bench"))
         [account] = await create_accounts(url, "bench@example.com", rounds=12)
@@ -129,6 +133,7 @@ async def measure_rest(report: Report, folder: Path) -> None:
         await measure_memory(report, folder, environment, account)
         await measure_flood(report, folder, environment, account)
     await measure_scale(report, folder, template_variables)
+    await measure_lists(report)
     await measure_jobs(report, folder)
 
 

@@ -7,12 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.auth.service import authenticate
 from app.auth.sessions import end_all
-from app.auth.throttle import Throttle
-from app.core.config import Settings
-from app.core.errors import Forbidden, Unauthorized, ValidationFailed
-from app.core.runtime.bounded_executor import BoundedExecutor
+from app.core.errors import Forbidden, ValidationFailed
 from app.models.user import User
 from app.repositories.audit import AuditRepository
 from app.repositories.user import UserRepository
@@ -64,35 +60,12 @@ async def delete_user(db: AsyncSession, user: User, *, actor_id: UUID) -> None:
     await _record(db, "user.deleted", actor_id, user)
 
 
-async def delete_oneself(  # noqa: PLR0917  what a password is checked with
-    db: AsyncSession,
-    executor: BoundedExecutor,
-    settings: Settings,
-    throttle: Throttle,
-    caller: Caller,
-    password: str,
-) -> None:
-    """``delete_user`` by its owner, who says the password again: a token that was stolen deletes nothing.
-
-    Raises ``ValidationFailed`` for a wrong one, which counts as a failed login.
-    """
-    try:
-        user = await authenticate(db, executor, settings, caller.email, password, throttle=throttle)
-    except Unauthorized:
-        raise wrong_password() from None
-    if user.id != caller.id:
-        raise wrong_password()  # the address has another owner since the account was cached
-    row = await UserRepository(db).get_by_id(caller.id)
-    if row is not None:
-        await delete_user(db, row, actor_id=caller.id)
-
-
 def unknown_role() -> ValidationFailed:
     error = {"loc": ["body", "role"], "msg": "There is no such role", "type": "unknown_role"}
     return ValidationFailed(details={"errors": [error]})
 
 
-def wrong_password(field: str = "password") -> ValidationFailed:
+def wrong_password(field: str) -> ValidationFailed:
     """Not a 401, upon which clients would refresh and try again."""
     error = {"loc": ["body", field], "msg": "Wrong password", "type": "wrong_password"}
     return ValidationFailed(details={"errors": [error]})

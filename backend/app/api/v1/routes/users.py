@@ -11,14 +11,13 @@ from app.api.v1.schemas.user import (
     CREDENTIALS_MAX_BYTES,
     UserChange,
     UserCreate,
-    UserDeletion,
     UserPublic,
 )
-from app.auth.administration import delete_oneself
-from app.auth.dependencies import CurrentUser, SelfOrAdmin
+from app.auth.administration import delete_user
+from app.auth.caller import Caller
+from app.auth.dependencies import CurrentUser, RecentCaller, SelfOrAdmin
 from app.auth.jwt import invalid_token
 from app.auth.service import register_user
-from app.auth.throttle import LoginThrottle
 from app.core.cache.base import Cache
 from app.core.cache.dependency import CacheDep
 from app.core.cache.read_through import read_through
@@ -29,7 +28,7 @@ from app.core.http.routing import Router
 from app.core.resources import AppSettings, PasswordExecutor
 from app.db.session import DbSession
 from app.models.role import ADMIN
-from app.models.user import user_key
+from app.models.user import User, user_key
 from app.repositories.user import UserRepository
 
 router = Router(prefix="/users", tags=["users"])
@@ -68,32 +67,25 @@ async def change_me(
     change: UserChange, caller: CurrentUser, db: DbSession, conditions: IfMatch
 ) -> UserPublic:
     """Change what the body names of one's own account."""
-    users = UserRepository(db)
-    user = await users.get_by_id(caller.id)
-    if user is None:
-        raise invalid_token()  # deleted since the token was read
+    user = await own_account(db, caller)
     conditions.check(user)
-    await users.change(user, change.model_dump(exclude_unset=True))
+    await UserRepository(db).change(user, change.model_dump(exclude_unset=True))
     conditions.tell(user)
     return UserPublic.model_validate(user)
 
 
-@router.post(
-    "/me/delete",
-    status_code=204,
-    responses=errors(*WITH_BODY, 401, 409, 429, 503),
-    max_body_size=CREDENTIALS_MAX_BYTES,
-)
-async def delete_me(  # noqa: PLR0917  FastAPI calls it by name
-    body: UserDeletion,
-    caller: CurrentUser,
-    db: DbSession,
-    executor: PasswordExecutor,
-    settings: AppSettings,
-    throttle: LoginThrottle,
-) -> None:
-    """Delete one's own account with all that belongs to it. It cannot be restored."""
-    await delete_oneself(db, executor, settings, throttle, caller, body.password)
+@router.post("/me/delete", status_code=204, responses=errors(401, 403, 409, 429, 503))
+async def delete_me(caller: RecentCaller, db: DbSession) -> None:
+    """Delete one's own account with all that belongs to it, for good. Needs a recent login."""
+    await delete_user(db, await own_account(db, caller), actor_id=caller.id)
+
+
+async def own_account(db: AsyncSession, caller: Caller) -> User:
+    """The row of the current user, to change it. Raises ``Unauthorized`` where it was deleted since the token was read."""
+    user = await UserRepository(db).get_by_id(caller.id)
+    if user is None:
+        raise invalid_token()
+    return user
 
 
 @router.get("/{user_id}", responses=errors(304, 401, 403, 404, 422, 429, 503))

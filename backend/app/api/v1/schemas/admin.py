@@ -21,7 +21,10 @@ class UserAdmin(UserPublic):
 
 
 class UserQuery(PageQuery):
-    """Only pairs that an index serves: ``email_prefix`` with the orders by ``email``, the others with those by ``created``."""
+    """Only what an index serves: ``email_prefix`` with the orders by ``email``, one other filter with those by ``created``.
+
+    Two filters at once read every row that one of them finds: 1,000 blocks a page among a million accounts.
+    """
 
     sort: Literal["created", "-created", "email", "-email"] | None = Field(
         None, description="`email` if there is an `email_prefix`, else `created`."
@@ -41,10 +44,12 @@ class UserQuery(PageQuery):
         by_email = self.order.endswith("email")
         if self.email_prefix and not by_email:
             raise ValueError("email_prefix is for sort=email or sort=-email")
-        others = (self.is_active, self.is_superuser, self.role)
-        if by_email and any(each is not None for each in others):
+        flags = [
+            each for each in (self.is_active, self.is_superuser, self.role) if each is not None
+        ]
+        if len(flags) > (0 if by_email else 1):
             raise ValueError(
-                "is_active, is_superuser and role are for sort=created or sort=-created"
+                "one of is_active, is_superuser, role, for sort=created or sort=-created"
             )
         return self
 

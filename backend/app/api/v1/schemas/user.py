@@ -38,12 +38,6 @@ class UserChange(BaseModel):
     display_name: DisplayName | None = None
 
 
-class UserDeletion(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    password: Annotated[Password, Field(min_length=1)]
-
-
 class UserPublic(BaseModel):
     """Everything about an account that its owner and an admin may see."""
 

@@ -10,16 +10,13 @@ from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.fastapi_app import MakeApp, client_for
+from tests.fixtures.mailed import headers_from
 
 ME = "/api/v1/users/me"
 
 
 async def change(client: AsyncClient, user: User, body: object, **headers: str) -> Response:
     return await client.patch(ME, json=body, headers={**headers_of(user), **headers})
-
-
-async def delete(client: AsyncClient, user: User, password: str = PASSWORD) -> Response:
-    return await client.post(f"{ME}/delete", json={"password": password}, headers=headers_of(user))
 
 
 class TestChange:
@@ -76,32 +73,23 @@ class TestDelete:
     async def test_account_goes_with_its_sessions_and_leaves_an_entry(
         self, client: AsyncClient, db: AsyncSession, ada: User
     ) -> None:
-        login = {"email": ada.email, "password": PASSWORD}
-        tokens = (await client.post("/api/v1/auth/login", json=login)).json()
+        headers = await headers_from(client, ada.email)
 
-        response = await delete(client, ada)
+        response = await client.post(f"{ME}/delete", headers=headers)
 
         assert response.status_code == 204
-        again = await client.get(ME, headers={"Authorization": f"Bearer {tokens['access_token']}"})
-        assert again.status_code == 401
+        assert (await client.get(ME, headers=headers)).status_code == 401
         assert await UserRepository(db).list() == []
         assert (await db.scalars(select(LoginSession))).all() == []
         entry = await db.scalar(select(AuditEntry).where(AuditEntry.action == "user.deleted"))
         assert entry is not None
         assert entry.actor_id == entry.subject_id == ada.id
 
-    async def test_wrong_password_deletes_nothing_and_counts_as_a_failed_login(
-        self, make_app: MakeApp, ada: User, any_redis_url: str, redis_client: object
+    async def test_token_without_a_recent_login_deletes_nothing(
+        self, client: AsyncClient, ada: User
     ) -> None:
-        app = make_app(
-            redis_url=any_redis_url, login_throttle_enabled=True, login_throttle_attempts=2
-        )
-        async with client_for(app) as client:
-            responses = [await delete(client, ada, "wrong") for _ in range(3)]
-            there = await client.get(ME, headers=headers_of(ada))
-        await app.state.redis.aclose()
+        response = await client.post(f"{ME}/delete", headers=headers_of(ada))
 
-        assert [response.status_code for response in responses] == [422, 422, 429]
-        error = responses[0].json()["error"]["details"]["errors"][0]
-        assert (error["loc"], error["type"]) == (["body", "password"], "wrong_password")
-        assert there.status_code == 200
+        assert response.status_code == 403
+        assert response.json()["error"]["details"] == {"reason": "recent_login_required"}
+        assert (await client.get(ME, headers=headers_of(ada))).status_code == 200
