@@ -34,6 +34,12 @@ RELEASES = 4
 GRACEFUL = (1, 27, 4)  # the nginx that knows keepalive_min_timeout
 PAUSE_SECONDS = 0.01
 SERVER_ERROR = 500
+# A machine that is busy makes an application reject: overload is not what is looked at here.
+PATIENT = {
+    "MAX_CONCURRENT_REQUESTS": "0",
+    "DATABASE_POOL_TIMEOUT_SECONDS": "30",
+    "DATABASE_STATEMENT_TIMEOUT_SECONDS": "30",
+}
 FAILING = ("gone", "cannot-migrate", "crashes", "never-ready")
 
 
@@ -89,7 +95,11 @@ class Machine:
             (folder / "deployment.conf").write_text("keepalive_min_timeout 5s;\n", encoding="utf-8")
         ports = {"app_blue": free_port(), "app_green": free_port()}
         environment = variables(
-            database_url, ALLOWED_HOSTS=HOST, DRAIN_SECONDS="5", WORKER_IN_PROCESS="false"
+            database_url,
+            ALLOWED_HOSTS=HOST,
+            DRAIN_SECONDS="5",
+            WORKER_IN_PROCESS="false",
+            **PATIENT,
         )
         self.drill = {"folder": str(folder), "ports": ports, "environment": environment}
         (folder / "drill.json").write_text(json.dumps(self.drill), encoding="utf-8")

@@ -38,6 +38,7 @@ from quality.resilience import (
     shutdown,
     signals,
     slow_database,
+    telemetry,
 )
 from quality.resilience.run import Run
 from quality.resilience.summary import summary
@@ -63,6 +64,7 @@ SECTIONS: dict[str, Section] = {
     "leaks": leaks.measure,
     "limits": limits.measure,
     "log_sink": log_sink.measure,
+    "telemetry": telemetry.measure,
     "migrations": migrations.measure,
     "jobs": jobs.measure,
     "job_hosts": job_hosts.measure,
