@@ -60,7 +60,11 @@ async def test_tree_is_request_statement_job(
 
     request, job = named(collector, "POST /api/v1/users"), named(collector, "job verification_mail")
     assert response.status_code == 201
-    assert {*children(collector, request)} >= {"INSERT users", "INSERT jobs", "job verification_mail"}
+    assert {*children(collector, request)} >= {
+        "INSERT users",
+        "INSERT jobs",
+        "job verification_mail",
+    }
     assert "DELETE jobs" in children(collector, job)
     assert attributes(request)["app.request_id"] == response.headers["X-Request-ID"]
     assert attributes(job)["app.request_id"] == response.headers["X-Request-ID"]
