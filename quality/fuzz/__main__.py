@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from quality.fuzz.lasting import keep
 from quality.fuzz.mutated import fuzz_mutated, replay
 from quality.fuzz.schema import fuzz_schema
 from quality.fuzz.target import Target
@@ -50,6 +51,7 @@ async def target(folder: Path, seed: int) -> AsyncIterator[Target]:
     async with throwaway_database("fuzz") as url:
         [user] = await create_accounts(url, "user@example.com")
         [admin] = await create_accounts(url, "admin@example.com", is_superuser=True)
+        await keep(url, user, admin)
         async with serving(folder, variables(url, **PATIENT)) as server:
             yield Target(server, url, user, admin, seed)
 

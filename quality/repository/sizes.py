@@ -1,6 +1,6 @@
 """How many lines there are of what: ``python -m quality.repository.sizes``, and a part of ``make docs-check``.
 
-Two promises: the tests of the product are at most 2.2 times the application, its documents at most 3,200 lines.
+Two promises: the tests of the product are at most 2.2 times the application, its documents at most 3,400 lines.
 """
 
 import sys
@@ -10,7 +10,9 @@ from quality.repository.docs_check.documents import ROOT
 from quality.repository.docs_check.repository import files
 
 TESTS_PER_LINE = 2.2
-MOST_DOCUMENTS = 3_200  # 3,000, and 200 for background work and mail
+MOST_DOCUMENTS = (
+    3_400  # 3,000, and 400 for jobs, mail, accounts, roles, telemetry and four ways to deploy
+)
 NOT_COUNTED = {".png", ".svg"}
 PLACES: dict[str, str | tuple[str, ...]] = {
     "application": "backend/app/",
