@@ -38,13 +38,14 @@ ALONE = {
     "proxy": Check(("quality.proxy",), ("--quick",)),
     "bench": Check(("quality.benchmarks",), ("--quick",)),
 }
+# The longest first, so that the two at a time end together.
 BESIDE = {
-    "docs": Check(("quality.repository.docs_check",)),
-    "types": Check(("mypy", "quality")),
-    "files": Check(("quality.repository.lint_repo",)),
     "ejected": Check(("quality.repository.ejected",)),
-    "mutants": Check(("quality.mutation",), ("auth/rate_limit_key.py",)),
+    "docs": Check(("quality.repository.docs_check",)),
     "chaos": Check(("quality.resilience",), ("--quick", "--only", *NO_CLOCK)),
+    "mutants": Check(("quality.mutation",), ("auth/rate_limit_key.py",)),
+    "files": Check(("quality.repository.lint_repo",)),
+    "types": Check(("mypy", "quality")),
     "browser": Check(("quality.browser",), None),
     "deploy": Check(("quality.deploy",), None),
     "drill": Check(("quality.deploy.drill",), None),
