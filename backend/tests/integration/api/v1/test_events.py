@@ -63,11 +63,10 @@ class TestEvents:
             after = {"after": page["next"]}
 
         found = [event for page in pages for event in page]
-        assert [event["action"] for event in found] == [
-            "auth.password_changed",
-            "auth.sessions_ended",
-            "auth.login",
-        ]
+        *of_change, login = [event["action"] for event in found]
+        assert login == "auth.login"
+        # Both of one transaction: within a millisecond the order of ids is by chance.
+        assert sorted(of_change) == ["auth.password_changed", "auth.sessions_ended"]
         assert [len(page) for page in pages] == [2, 1]
         assert found[-1]["source"] == "127.0.0.1"
         assert len({event["session_id"] for event in found}) == 1
