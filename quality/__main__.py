@@ -43,7 +43,7 @@ BESIDE = {
     "ejected": Check(("quality.repository.ejected",)),
     "docs": Check(("quality.repository.docs_check",)),
     "chaos": Check(("quality.resilience",), ("--quick", "--only", *NO_CLOCK)),
-    "mutants": Check(("quality.mutation",), ("auth/rate_limit_key.py",)),
+    "mutants": Check(("quality.mutation",), ("--quick", "auth/rate_limit_key.py")),
     "files": Check(("quality.repository.lint_repo",)),
     "types": Check(("mypy", "quality")),
     "browser": Check(("quality.browser",), None),

@@ -23,7 +23,9 @@ NO_SOURCES = shutil.ignore_patterns(".git", ".venv*", ".*cache", "__pycache__")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants")
     parser.add_argument("module", nargs="*", help="a module or folder below backend/app")
-    chosen: list[str] = parser.parse_args().module
+    parser.add_argument("--quick", action="store_true", help="no more than shows that it is enough")
+    given = parser.parse_args()
+    chosen: list[str] = [*given.module, *(["--quick"] if given.quick else [])]
     hermetic = {
         name: value
         for name, value in os.environ.items()

@@ -9,17 +9,22 @@ from quality.mutation.selection import STAGES, modules, record
 from quality.testkit.report import Report
 
 ENOUGH_PERCENT = 85
+QUICK = "--quick"
 
 
 def main() -> int:
     try:
-        return hunt(modules(sys.argv[1:]))
+        chosen = [name for name in sys.argv[1:] if name != QUICK]
+        return hunt(modules(chosen), quick=QUICK in sys.argv)
     except LookupError as error:
         sys.exit(str(error))
 
 
-def hunt(paths: list[Path]) -> int:
-    """Run every mutant of each module, the expensive suites only those that the cheap ones let pass."""
+def hunt(paths: list[Path], *, quick: bool = False) -> int:
+    """Run every mutant of each module, the expensive suites only those that the cheap ones let pass.
+
+    ``quick`` leaves the expensive ones out where the cheap ones have noticed enough.
+    """
     report = Report()
     mutants = {path: found for path in paths if (found := mutants_of(path))}
     missed = dict(mutants)
@@ -32,7 +37,10 @@ def hunt(paths: list[Path]) -> int:
             ]
             left = f"{len(missed[path])} of {len(survivors)}"
             print(f"{path.as_posix()}: {left} not noticed by {', '.join(suites)}", flush=True)
-        if not any(missed.values()):
+        enough = all(
+            percent(len(missed[path]), len(mutants[path])) >= ENOUGH_PERCENT for path in mutants
+        )
+        if not any(missed.values()) or (quick and enough):
             break
     for path, found in mutants.items():
         verdict(report, path.as_posix(), len(missed[path]), len(found))
@@ -43,13 +51,17 @@ def hunt(paths: list[Path]) -> int:
 
 
 def verdict(report: Report, name: str, missed: int, mutants: int) -> None:
-    percent = 100 - 100 * missed / mutants
+    noticed = percent(missed, mutants)
     report.row(
         name,
         f">= {ENOUGH_PERCENT} %",
-        f"{percent:.1f} %, {missed} of {mutants} not noticed",
-        kept=percent >= ENOUGH_PERCENT,
+        f"{noticed:.1f} %, {missed} of {mutants} not noticed",
+        kept=noticed >= ENOUGH_PERCENT,
     )
+
+
+def percent(missed: int, mutants: int) -> float:
+    return 100 - 100 * missed / mutants
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     bindparam,
     delete,
@@ -70,33 +71,14 @@ class JobRepository:
         self, names: Collection[str], now: datetime, lease_seconds: float, limit: int, *, lost: bool
     ) -> Sequence[tuple[Job, datetime]]:
         """Take at most ``limit`` due jobs, only lost ones or none of them, until the lease ends; and when each was due."""
-        wanted = is_lost if lost else ~is_lost
-        # As a common table expression it runs once: PostgreSQL may run a subquery again and exceed the limit. SQLite keeps
-        # its rows only if told, and would otherwise find none of them due when it returns them.
-        due = (
-            select(Job.id, Job.run_at)
-            .where(*self._due(names, now), wanted)
-            .order_by(Job.run_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-            .cte("due")
-            .prefix_with("MATERIALIZED")
-        )
-        # SQLAlchemy does not correlate a subquery of RETURNING: with ``Job.id`` it would read the table again.
-        claimed_id: ColumnElement[UUID] = literal_column("jobs.id")
-        was_due = select(due.c.run_at).where(due.c.id == claimed_id).scalar_subquery()
-        claimed = (
-            update(Job)
-            .where(Job.id.in_(select(due.c.id)))
-            .values(
-                run_at=now + timedelta(seconds=lease_seconds),
-                attempts=Job.attempts + (LOST_COSTS if lost else 1),
-                error=None,
-            )
-            .returning(Job, was_due)
-            .execution_options(synchronize_session=False)
-        )
-        return [(job, when) for job, when in await self.session.execute(claimed)]
+        given = {
+            "until": now + timedelta(seconds=lease_seconds),
+            "cost": LOST_COSTS if lost else 1,
+            "now": now,
+            "names": list(names),
+            "most": limit,
+        }
+        return [(job, due) for job, due in await self.session.execute(_claim(lost), given)]
 
     async def finish(self, job: Job) -> bool:
         """Delete a job that is done; ``False`` where another worker has claimed it meanwhile."""
@@ -181,6 +163,32 @@ class JobRepository:
     async def _changed(self, statement: Any) -> bool:
         done = await self.session.execute(statement.execution_options(synchronize_session=False))
         return _rows(done) == 1
+
+
+@cache
+def _claim(lost: bool) -> Any:
+    wanted = is_lost if lost else ~is_lost
+    # As a common table expression it runs once: PostgreSQL may run a subquery again and exceed the limit. SQLite keeps
+    # its rows only if told, and would otherwise find none of them due when it returns them.
+    due = (
+        select(Job.id, Job.run_at)
+        .where(is_waiting, Job.run_at <= bindparam("now"), Job.name.in_(bindparam("names")), wanted)
+        .order_by(Job.run_at)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+        .prefix_with("MATERIALIZED")
+    )
+    # SQLAlchemy does not correlate a subquery of RETURNING: with ``Job.id`` it would read the table again.
+    claimed_id: ColumnElement[UUID] = literal_column("jobs.id")
+    was_due = select(due.c.run_at).where(due.c.id == claimed_id).scalar_subquery()
+    return (
+        update(Job)
+        .where(Job.id.in_(select(due.c.id)))
+        .values(run_at=bindparam("until"), attempts=Job.attempts + bindparam("cost"), error=None)
+        .returning(Job, was_due)
+        .execution_options(synchronize_session=False)
+    )
 
 
 # Made once and on the table, as ``_insert_of_job``: each job needs one.
