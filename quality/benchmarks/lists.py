@@ -7,10 +7,11 @@ from sqlalchemy import Select, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.api.v1.routes.admin import conditions_of
-from app.api.v1.routes.audit import FILTERS, NEWEST
+from app.api.v1.routes.audit import FILTERS
 from app.api.v1.schemas.admin import UserQuery
 from app.models.audit import AuditEntry
 from app.models.user import User
+from app.repositories.audit import NEWEST_FIRST
 from app.repositories.pages import Sort
 from app.repositories.user import SORTS
 from quality.testkit.report import Report
@@ -81,7 +82,9 @@ def queries() -> list[tuple[str, Select[Any]]]:
     values = {"action": "user.deleted"}
     for name, column in FILTERS.items():
         value = values.get(name) or f"{5:032x}"
-        entries = select(AuditEntry).where(column == value).order_by(*NEWEST.order_by()).limit(PAGE)
+        entries = (
+            select(AuditEntry).where(column == value).order_by(*NEWEST_FIRST.order_by()).limit(PAGE)
+        )
         found.append((f"audit log by {name}", entries))
     return found
 

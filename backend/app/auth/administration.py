@@ -61,14 +61,12 @@ async def delete_user(db: AsyncSession, user: User, *, actor_id: UUID) -> None:
 
 
 def unknown_role() -> ValidationFailed:
-    error = {"loc": ["body", "role"], "msg": "There is no such role", "type": "unknown_role"}
-    return ValidationFailed(details={"errors": [error]})
+    return ValidationFailed.about("body", "role", msg="There is no such role", kind="unknown_role")
 
 
 def wrong_password(field: str) -> ValidationFailed:
     """Not a 401, upon which clients would refresh and try again."""
-    error = {"loc": ["body", field], "msg": "Wrong password", "type": "wrong_password"}
-    return ValidationFailed(details={"errors": [error]})
+    return ValidationFailed.about("body", field, msg="Wrong password", kind="wrong_password")
 
 
 async def _record(

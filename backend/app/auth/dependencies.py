@@ -130,6 +130,12 @@ async def get_verified_caller(caller: CurrentUser) -> Caller:
 VerifiedCaller = Annotated[Caller, Depends(get_verified_caller)]
 
 
+def denied(caller: Caller) -> Forbidden:
+    """The error for what the current user may not do, which is logged."""
+    logger.info("authz_denied", extra={"user_id": caller.id})
+    return Forbidden()
+
+
 class require_roles:  # noqa: N801  reads as the function call that it is: Depends(require_roles("admin"))
     """A dependency that lets an account with every named role through, and raises ``Forbidden``."""
 
@@ -138,8 +144,7 @@ class require_roles:  # noqa: N801  reads as the function call that it is: Depen
 
     async def __call__(self, caller: CurrentUser) -> Caller:
         if not self.roles <= roles_of(caller):
-            logger.info("authz_denied", extra={"user_id": caller.id})
-            raise Forbidden
+            raise denied(caller)
         return caller
 
 
@@ -151,12 +156,11 @@ class require_permissions:  # noqa: N801  as require_roles
 
     async def __call__(self, caller: CurrentUser) -> Caller:
         if not caller.may(*self.permissions):
-            logger.info("authz_denied", extra={"user_id": caller.id})
-            raise Forbidden
+            raise denied(caller)
         return caller
 
 
-AdminUser = Annotated[Caller, Depends(require_roles("admin"))]
+AdminUser = Annotated[Caller, Depends(require_roles(ADMIN))]
 UserReader = Annotated[Caller, Depends(require_permissions(Permission.USERS_READ))]
 UserWriter = Annotated[Caller, Depends(require_permissions(Permission.USERS_WRITE))]
 UserDeleter = Annotated[Caller, Depends(require_permissions(Permission.USERS_DELETE))]
@@ -168,9 +172,8 @@ async def get_self_or_admin(user_id: CanonicalUuid, caller: CurrentUser) -> Call
 
     Decided before anything is looked up: the response does not tell whether the other account exists.
     """
-    if caller.id != user_id and "admin" not in roles_of(caller):
-        logger.info("authz_denied", extra={"user_id": caller.id})
-        raise Forbidden
+    if caller.id != user_id and ADMIN not in roles_of(caller):
+        raise denied(caller)
     return caller
 
 

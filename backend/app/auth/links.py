@@ -95,9 +95,5 @@ async def take(
 
 def token_invalid() -> ValidationFailed:
     """The error for every token that is not accepted: unknown, used, expired, replaced, of another account."""
-    problem = {
-        "loc": ["body", "token"],
-        "msg": "The link is not valid, or no longer",
-        "type": "token_invalid",
-    }
-    return ValidationFailed(details={"errors": [problem]})
+    message = "The link is not valid, or no longer"
+    return ValidationFailed.about("body", "token", msg=message, kind="token_invalid")

@@ -46,5 +46,4 @@ def _is_address(text: str, email: str) -> bool:
 
 
 def _rejected(message: str, field: str) -> ValidationFailed:
-    problem = {"loc": ["body", field], "msg": message, "type": "password_too_weak"}
-    return ValidationFailed(details={"errors": [problem]})
+    return ValidationFailed.about("body", field, msg=message, kind="password_too_weak")

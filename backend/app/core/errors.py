@@ -97,6 +97,11 @@ class UnsupportedMediaType(AppError):
 class ValidationFailed(AppError):
     status, code, message = 422, "validation_error", "The request is not valid"
 
+    @classmethod
+    def about(cls, *loc: str, msg: str, kind: str) -> "ValidationFailed":
+        """With one error, as a schema would report it: where, in words, and its ``type`` for programs."""
+        return cls(details={"errors": [{"loc": [*loc], "msg": msg, "type": kind}]})
+
 
 class RateLimited(AppError):
     """Raised or rendered with the real ``Retry-After``, in seconds (RFC 6585, section 4)."""

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.context import request_id_var
 from app.models.audit import AuditEntry
-from app.repositories.base import BaseRepository
+from app.repositories.base import BaseRepository, changed_rows
 from app.repositories.pages import sorts
 
 EVENTS = "auth."
@@ -54,8 +54,7 @@ class AuditRepository:
             .limit(limit)
         )
         done = await self.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(outdated)))
-        count: int = done.rowcount  # type: ignore[attr-defined]  # of a DELETE
-        return count
+        return changed_rows(done)
 
 
 def events_of(session: AsyncSession, user_id: UUID) -> BaseRepository[AuditEntry]:

@@ -15,6 +15,12 @@ ModelT = TypeVar("ModelT", bound=IdMixin)
 MAX_LIST = 100
 
 
+def changed_rows(result: Any) -> int:
+    """How many rows an INSERT, UPDATE or DELETE has met; SQLAlchemy types its result without."""
+    count: int = result.rowcount
+    return count
+
+
 class BaseRepository(Generic[ModelT]):
     """The queries that every model has. A subclass names its ``model`` and adds its own.
 

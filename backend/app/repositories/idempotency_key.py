@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.dialects import insert_of
 from app.models.idempotency_key import IdempotencyKey
+from app.repositories.base import changed_rows
 
 
 class Stored(NamedTuple):
@@ -50,7 +51,7 @@ class IdempotencyKeyRepository:
             set_={name: values[name] for name in ("fingerprint", "response", "created_at")},
             where=IdempotencyKey.created_at <= expired,
         )
-        return _rows(await self.session.execute(claim)) == 1
+        return changed_rows(await self.session.execute(claim)) == 1
 
     async def find(self, key: str) -> Stored | None:
         """What was stored under the key."""
@@ -74,14 +75,9 @@ async def delete_expired_keys(session: AsyncSession, expired: datetime, limit: i
     key = tuple_(IdempotencyKey.caller_id, IdempotencyKey.key)
     columns = select(IdempotencyKey.caller_id, IdempotencyKey.key)
     old = columns.where(IdempotencyKey.created_at <= expired).limit(limit)
-    return _rows(
+    return changed_rows(
         await session.execute(
             delete(IdempotencyKey).where(key.in_(old)),
             execution_options={"synchronize_session": False},
         )
     )
-
-
-def _rows(result: Any) -> int:
-    count: int = result.rowcount
-    return count

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.dialects import insert_of
 from app.models.job import UNCLAIMED, Job, JobSchedule
+from app.repositories.base import changed_rows
 
 LOST_COSTS = 3  # attempts: a job whose worker vanished may be what ended it
 EARLIER: Mapping[str, Any] = {"postgresql": func.least, "sqlite": func.min}
@@ -83,7 +84,7 @@ class JobRepository:
     async def finish(self, job: Job) -> bool:
         """Delete a job that is done; ``False`` where another worker has claimed it meanwhile."""
         claim = {"of": job.id, "attempt": job.attempts}
-        return _rows(await self.session.execute(_FINISH, claim)) == 1
+        return changed_rows(await self.session.execute(_FINISH, claim)) == 1
 
     async def retry(self, job: Job, run_at: datetime, error: str) -> bool:
         """Release a claimed job, due at ``run_at``."""
@@ -142,7 +143,7 @@ class JobRepository:
         """Delete at most ``limit`` jobs that died before then, and say how many."""
         old = select(Job.id).where(Job.failed_at < before).limit(limit)
         done = await self.session.execute(delete(Job).where(Job.id.in_(old)))
-        return _rows(done)
+        return changed_rows(done)
 
     async def tick(self, name: str, tick: datetime) -> bool:
         """Whether this is the one call that gets this tick of a schedule. A new schedule waits for its next one."""
@@ -162,7 +163,7 @@ class JobRepository:
 
     async def _changed(self, statement: Any) -> bool:
         done = await self.session.execute(statement.execution_options(synchronize_session=False))
-        return _rows(done) == 1
+        return changed_rows(done) == 1
 
 
 @cache
@@ -195,11 +196,6 @@ def _claim(lost: bool) -> Any:
 _FINISH = delete(Job.__table__).where(  # type: ignore[arg-type]  # a table, which SQLAlchemy types as its base
     Job.id == bindparam("of"), Job.attempts == bindparam("attempt"), is_waiting
 )
-
-
-def _rows(result: Any) -> int:
-    count: int = result.rowcount
-    return count
 
 
 @cache

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models.login_session import LoginSession
 from app.models.user import User
+from app.repositories.base import changed_rows
 
 MAX_LISTED = 100
 CAPPED = ("refresh",)
@@ -48,7 +49,7 @@ class LoginSessionRepository:
             column.key: getattr(row, column.key) for column in LoginSession.__mapper__.column_attrs
         }
         done = await self.session.execute(_insert_for_account(values, sessions_ended_at))
-        return _count(done) == 1
+        return changed_rows(done) == 1
 
     async def end_beyond(self, user_id: UUID, cap: int) -> Sequence[UUID]:
         """End the sessions of an account that were unused for longest, so that ``cap`` are left."""
@@ -116,7 +117,7 @@ class LoginSessionRepository:
             update(User).where(*which).values(values),
             execution_options={"synchronize_session": False},
         )
-        return _count(done)
+        return changed_rows(done)
 
     async def delete_expired(self, now: datetime, idle_since: datetime, limit: int) -> int:
         """Delete at most ``limit`` sessions that are over, and say how many."""
@@ -140,11 +141,6 @@ def _insert_for_account(values: dict[str, Any], sessions_ended_at: datetime | No
         .with_for_update(read=True)
     )
     return insert(LoginSession).from_select(list(values), account)
-
-
-def _count(result: Any) -> int:
-    count: int = result.rowcount
-    return count
 
 
 _ROTATE = (

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models.one_time_link import OneTimeLink
 from app.models.user import User
+from app.repositories.base import changed_rows
 
 
 class OneTimeLinkRepository:
@@ -81,5 +82,4 @@ class OneTimeLinkRepository:
         done = await self.session.execute(
             delete(OneTimeLink).where(*which), execution_options={"synchronize_session": False}
         )
-        count: int = done.rowcount  # type: ignore[attr-defined]  # of a DELETE
-        return count
+        return changed_rows(done)

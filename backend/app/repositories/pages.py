@@ -125,9 +125,7 @@ def starts_with(column: Column, prefix: str) -> ColumnElement[bool]:
 
 def invalid(name: str, kind: str, message: str) -> ValidationFailed:
     """The 422 about one query parameter."""
-    return ValidationFailed(
-        details={"errors": [{"loc": ["query", name], "msg": message, "type": kind}]}
-    )
+    return ValidationFailed.about("query", name, msg=message, kind=kind)
 
 
 def _text(value: str | UUID | datetime) -> str:

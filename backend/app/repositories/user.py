@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.core.errors import Conflict
 from app.models.user import User
-from app.repositories.base import BaseRepository
+from app.repositories.base import BaseRepository, changed_rows
 from app.repositories.constraints import violates_unique
 from app.repositories.pages import sorts
 
@@ -74,8 +74,7 @@ class UserRepository(BaseRepository[User]):
             )
         )
         done = await self.session.execute(changed, execution_options={"synchronize_session": False})
-        count: int = done.rowcount  # type: ignore[attr-defined]  # of an UPDATE
-        return count == 1
+        return changed_rows(done) == 1
 
     @asynccontextmanager
     async def keeping_an_admin(self, *, without: User) -> AsyncIterator[None]:

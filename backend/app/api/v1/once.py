@@ -66,8 +66,8 @@ class Once:
         if stored is None or stored.response is None:
             raise in_flight()
         if stored.fingerprint != fingerprint:
-            problem = {"msg": "The key came with another request", "type": "key_reused"}
-            raise ValidationFailed(details={"errors": [{"loc": ["header", HEADER], **problem}]})
+            message = "The key came with another request"
+            raise ValidationFailed.about("header", HEADER, msg=message, kind="key_reused")
         self._response.headers[REPLAYED] = "true"
         return schema.model_validate_json(stored.response)
 

@@ -11,12 +11,11 @@ from app.auth.dependencies import AuditReader
 from app.core.http.routing import Router
 from app.db.session import DbSession
 from app.models.audit import AuditEntry
+from app.repositories.audit import NEWEST_FIRST
 from app.repositories.base import BaseRepository
-from app.repositories.pages import sorts
 
 router = Router(prefix="/admin/audit", tags=["admin"])
 
-NEWEST = sorts(AuditEntry.id, created=AuditEntry.id)["-created"]
 FILTERS = {name: getattr(AuditEntry, name) for name in ("actor_id", "subject_id", "action")}
 
 
@@ -31,5 +30,5 @@ async def list_entries(
         if (value := getattr(query, name)) is not None
     ]
     entries = BaseRepository(db, AuditEntry)
-    page = await entries.page(NEWEST, *where, limit=query.limit, after=query.after)
+    page = await entries.page(NEWEST_FIRST, *where, limit=query.limit, after=query.after)
     return PageOf[AuditPublic].model_validate(page)

@@ -5,12 +5,13 @@ from httpx2 import AsyncClient, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.v1.routes.audit import FILTERS, NEWEST
+from app.api.v1.routes.audit import FILTERS
 from app.auth.permissions import EVERY, Permission, as_words, from_words, reach
 from app.db.session import SessionFactory
 from app.models.audit import AuditEntry
 from app.models.role import Role
 from app.models.user import User
+from app.repositories.audit import NEWEST_FIRST
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import MakeUser, headers_of
 from tests.fixtures.cache import statements
@@ -233,7 +234,7 @@ class TestAudit:
         self, db: AsyncSession, admin: User, name: str | None
     ) -> None:
         where = [FILTERS[name] == ("x" if name == "action" else admin.id)] if name else []
-        query = select(AuditEntry).where(*where).order_by(*NEWEST.order_by()).limit(21)
+        query = select(AuditEntry).where(*where).order_by(*NEWEST_FIRST.order_by()).limit(21)
 
         plan = await plan_of(db, query)
 
