@@ -6,7 +6,6 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
-from redis.asyncio import Redis
 
 from app.models.user import User
 from tests.fixtures.api_calls import BODY_LIMIT, Call, calls_on, named, with_broken_routes
@@ -21,27 +20,19 @@ UNLIMITED = ["/health", "/api/v1/health/live", "/api/v1/health/ready", "/users/m
 Limited = Callable[..., FastAPI]
 
 
-@pytest_asyncio.fixture
-async def limited(
-    make_app: MakeApp, any_redis_url: str, redis_client: Redis
-) -> AsyncIterator[Limited]:
+@pytest.fixture
+def limited(make_redis_app: MakeApp) -> Limited:
     """``make_app`` with the rate limit on."""
-    apps: list[FastAPI] = []
 
     def make(limit: int = LIMIT, **changes: object) -> FastAPI:
-        app = make_app(
-            redis_url=any_redis_url,
+        return make_redis_app(
             rate_limit_enabled=True,
             rate_limit_requests=limit,
             rate_limit_window_seconds=3_600,
             **changes,
         )
-        apps.append(app)
-        return app
 
-    yield make
-    for app in apps:
-        await app.state.redis.aclose()
+    return make
 
 
 @pytest_asyncio.fixture
