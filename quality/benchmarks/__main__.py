@@ -2,7 +2,7 @@
 
 Starts a bare Starlette application that does the same work (limit.py) and the template, one worker each, on one
 PostgreSQL, and loads them in turns. What counts is the median of the ratios of each round: the machine's moods touch
-both halves of a round alike. Takes about ten minutes; ``--quick`` takes one, and fails only where the gross is wrong.
+both halves of a round alike. Takes about fifteen minutes; ``--quick`` takes one, and fails only where the gross is wrong.
 """
 
 import argparse
@@ -10,7 +10,9 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -24,6 +26,8 @@ from quality.benchmarks.load import Request
 from quality.benchmarks.process import measure_flood, measure_memory, measure_start
 from quality.benchmarks.profiling import measure_profile
 from quality.benchmarks.scale import measure_scale
+from quality.benchmarks.sessions import measure_sessions
+from quality.benchmarks.writes import measure_writes
 from quality.testkit.report import Report
 from quality.testkit.server import Server, serving, variables
 from quality.testkit.services import (
@@ -32,13 +36,24 @@ from quality.testkit.services import (
     Account,
     create_accounts,
     throwaway_database,
+    with_session,
 )
 
 POOL = str(Settings.model_fields["database_pool_size"].default)
 LIMIT_APP = "quality.benchmarks.baseline:app"
 LAYERS = "current user, against no layers"
+LISTED = 50
+SESSION = "current user, with a session against none"
+LIST = f"list of {LISTED} accounts"
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 NEVER = "1000000"
+# By name, so that one can be asked for alone.
+PARTS: dict[str, Callable[[Report, Path], Awaitable[None]]] = {
+    "lists": measure_lists,
+    "sessions": measure_sessions,
+    "writes": measure_writes,
+    "jobs": measure_jobs,
+}
 
 # What each server has besides the defaults. Logins are measured with the real cost of a hash.
 SERVERS = {
@@ -53,12 +68,31 @@ SERVERS = {
 }
 
 
-def scenarios(account: Account) -> list[Scenario]:
-    bearer = [("Authorization", f"Bearer {account.token}")]
-    form = urlencode({"username": account.email, "password": PASSWORD})
+@dataclass(frozen=True)
+class Callers:
+    """Who asks: somebody, the same with a token of a session, and an admin. There are as many accounts as a page has."""
+
+    account: Account
+    with_session: Account
+    admin: Account
+
+    @classmethod
+    async def create(cls, database_url: str) -> "Callers":
+        [account] = await create_accounts(database_url, "bench@example.com", rounds=12)
+        [admin] = await create_accounts(database_url, "admin@example.com", is_superuser=True)
+        await create_accounts(database_url, *(f"{n}@example.com" for n in range(LISTED)))
+        return cls(account, await with_session(database_url, account), admin)
+
+
+def scenarios(callers: Callers) -> list[Scenario]:
+    account, form = callers.account, urlencode(
+        {"username": callers.account.email, "password": PASSWORD}
+    )
     health = Request("GET", "/health")
-    me = Request("GET", "/api/v1/users/me", bearer)
-    own = Request("GET", f"/api/v1/users/{account.id}", bearer)
+    me = Request("GET", "/api/v1/users/me", bearer(account))
+    in_session = Request("GET", "/api/v1/users/me", bearer(callers.with_session))
+    own = Request("GET", f"/api/v1/users/{account.id}", bearer(account))
+    page = Request("GET", f"/api/v1/admin/users?limit={LISTED}", bearer(callers.admin))
     login = Request("POST", "/auth/login", [FORM], form)
     return [
         Scenario("health", "template", health, health, floor=0.36, goal=0.42),
@@ -67,8 +101,14 @@ def scenarios(account: Account) -> list[Scenario]:
         Scenario("current user, rate limit on", "rate limit", me, me, floor=0.36, goal=0.45),
         Scenario("own id, cache on", "cache", own, me, floor=0.40, goal=0.50),
         Scenario(LAYERS, "template", me, me, baseline="no layers", floor=0.85, goal=0.90),
+        Scenario(LIST, "template", page, page, floor=0.35, goal=0.45),
+        Scenario(SESSION, "template", in_session, me, baseline="template", floor=0.95, goal=0.98),
         Scenario("login, 8 clients", "template", login, login, clients=8, least_seconds=4),
     ]
+
+
+def bearer(account: Account) -> list[tuple[str, str]]:
+    return [("Authorization", f"Bearer {account.token}")]
 
 
 def limit_variables(database_url: str) -> dict[str, str]:
@@ -78,19 +118,16 @@ def limit_variables(database_url: str) -> dict[str, str]:
 
 async def bench(folder: Path, options: argparse.Namespace) -> int:
     report = Report()
-    if options.only == "jobs":
-        await measure_jobs(report, folder)
-        return report.exit_code()
-    if options.only == "lists":
-        await measure_lists(report)
+    if part := PARTS.get(options.only):
+        await part(report, folder)
         return report.exit_code()
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(throwaway_database("bench"))
-        [account] = await create_accounts(url, "bench@example.com", rounds=12)
+        callers = await Callers.create(url)
         servers: dict[str, Server] = {}
         wanted = [
             scenario
-            for scenario in scenarios(account)
+            for scenario in scenarios(callers)
             if (scenario.budget if options.quick else options.only in scenario.name)
         ]
         environments = {
@@ -133,8 +170,8 @@ async def measure_rest(report: Report, folder: Path) -> None:
         await measure_memory(report, folder, environment, account)
         await measure_flood(report, folder, environment, account)
     await measure_scale(report, folder, template_variables)
-    await measure_lists(report)
-    await measure_jobs(report, folder)
+    for measure in PARTS.values():
+        await measure(report, folder)
 
 
 def main() -> int:

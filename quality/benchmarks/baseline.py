@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 KEY = os.environ["JWT_SECRET_KEY"]
 COLUMNS = "id, email, is_active, is_superuser, created_at, updated_at"
 BY_ID = f"SELECT {COLUMNS} FROM users WHERE id = $1"  # noqa: S608  no input in it
+PAGE = f"SELECT {COLUMNS}, display_name, version, role FROM users ORDER BY id LIMIT $1"  # noqa: S608  the same
 BY_EMAIL = "SELECT id, hashed_password FROM users WHERE email = $1"
 LOGIN_SECONDS = 3600
 REQUIRED: Options = {"require": ["exp", "iat", "sub", "jti"]}
@@ -46,17 +47,30 @@ async def health(request: Request) -> Response:
     return response({"status": "ok"})
 
 
-async def read_me(request: Request) -> Response:
+async def caller_of(request: Request) -> asyncpg.Record | None:
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
     try:
         claims = jwt.decode(token, KEY, algorithms=["HS256"], options=REQUIRED, leeway=30)
         user_id = UUID(claims["sub"])
     except (jwt.PyJWTError, ValueError):
-        return response({"error": "unauthorized"}, 401)
+        return None
     row = await request.app.state.pool.fetchrow(BY_ID, user_id)
-    if row is None or not row["is_active"]:
-        return response({"error": "unauthorized"}, 401)
-    return response(dict(row))
+    return row if row is not None and row["is_active"] else None
+
+
+async def read_me(request: Request) -> Response:
+    caller = await caller_of(request)
+    return response(dict(caller)) if caller else response({"error": "unauthorized"}, 401)
+
+
+async def list_accounts(request: Request) -> Response:
+    caller = await caller_of(request)
+    if caller is None or not caller["is_superuser"]:
+        return response({"error": "forbidden"}, 403)
+    limit = int(request.query_params["limit"])
+    rows = await request.app.state.pool.fetch(PAGE, limit + 1)
+    following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    return response({"items": [dict(row) for row in rows[:limit]], "next": following})
 
 
 async def login(request: Request) -> Response:
@@ -118,6 +132,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 routes = [
     Route("/health", health),
     Route("/api/v1/users/me", read_me),
+    Route("/api/v1/admin/users", list_accounts),
     Route("/auth/login", login, methods=["POST"]),
 ]
 app = RequestLine(Starlette(routes=routes, lifespan=lifespan))

@@ -1,9 +1,8 @@
-"""What a job costs the request that asks for it, how many a process does, and how soon."""
+"""How many jobs a process does, and how soon."""
 
 import asyncio
 import sys
 import time
-from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
 
@@ -16,18 +15,13 @@ from app.jobs.base import Handler, JobContext, JobKind, JobPayload
 from app.jobs.queue import enqueue
 from app.jobs.worker import Worker
 from app.repositories.user import UserRepository
-from quality.benchmarks.compare import Pair, Scenario, play
-from quality.benchmarks.load import Request
 from quality.testkit.cpu import cpu_seconds
 from quality.testkit.memory import resident_mib
 from quality.testkit.report import Report, percentile
-from quality.testkit.server import serving, stop, variables
+from quality.testkit.server import stop, variables
 from quality.testkit.services import settings_of, throwaway_database
 from tests.fixtures.until import until
 
-ROUTES = "quality.benchmarks.job_routes:app"
-ROUNDS, SECONDS = 6, 2.0
-CLIENTS = 8
 JOBS, AT_ONCE = 3_000, 8
 FLOOR = 300  # jobs a second
 TIMED, PAUSE_SECONDS = 200, 0.03
@@ -38,8 +32,6 @@ KIND = JobKind("benchmark", JobPayload)
 
 async def measure_jobs(report: Report, folder: Path) -> None:
     async with throwaway_database("bench_jobs") as url:
-        await request_cost(report, folder, url)
-    async with throwaway_database("bench_jobs") as url:
         settings = settings_of(variables(url))
         engine = build_engine(settings)
         assert engine is not None  # noqa: S101  the URL is given
@@ -48,23 +40,6 @@ async def measure_jobs(report: Report, folder: Path) -> None:
         await latency(report, settings, sessions)
         await engine.dispose()
         await idle(report, folder, url)
-
-
-async def request_cost(report: Report, folder: Path, url: str) -> None:
-    """A POST that writes a row, with and without a job."""
-    environment = {**variables(url), "PYTHONPATH": f"{variables(url)['PYTHONPATH']}:."}
-    plain, asking = Request("POST", "/write"), Request("POST", "/write-and-enqueue")
-    pair = Pair(Scenario("POST that asks for a job", "asking", asking, plain, clients=CLIENTS))
-    async with AsyncExitStack() as stack:
-        servers = {
-            name: await stack.enter_async_context(serving(folder, environment, app=ROUTES))
-            for name in ("limit", "asking")
-        }
-        for number in range(-1, ROUNDS):
-            await play(pair, servers, SECONDS if number >= 0 else 1, number)
-    p50 = pair.template.latency()[0] / pair.limit.latency()[0]
-    report.at_most("POST with a job, CPU of one without", 1.5, 1 / pair.cpu_ratio())
-    report.at_most("POST with a job, p50 of one without", 1.3, p50)
 
 
 def worker(settings: Settings, sessions: SessionFactory, done: list[float]) -> Worker:

@@ -1,5 +1,6 @@
 """Lists over a million rows: each allowed pair of filter and order, and a page far behind."""
 
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -54,7 +55,7 @@ PAIRS: tuple[dict[str, str], ...] = (
 )
 
 
-async def measure_lists(report: Report) -> None:
+async def measure_lists(report: Report, folder: Path) -> None:
     async with throwaway_database("lists") as url:
         engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"))
         async with engine.connect() as connection:

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 from quality.resilience import (
+    idempotency,
     isolation,
     job_broker,
     job_faults,
@@ -58,6 +59,7 @@ SECTIONS: dict[str, Section] = {
     "overload": overload.measure,
     "slow_database": slow_database.measure,
     "races": races.measure,
+    "idempotency": idempotency.measure,
     "sessions": sessions.measure,
     "shutdown": shutdown.measure,
     "signals": signals.measure,

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -14,10 +14,11 @@ from redis.exceptions import RedisError
 
 from app.auth.jwt import create_access_token
 from app.auth.password import hash_password
+from app.auth.sessions import Client, sign_in
 from app.core.config import Settings
 from app.db.session import SessionFactory, build_engine, build_session_factory
 from app.repositories.user import UserRepository
-from quality.testkit.server import alembic, variables
+from quality.testkit.server import HOST, alembic, variables
 
 
 def given(name: str) -> str | None:
@@ -124,3 +125,16 @@ async def accounts_in(
     return [
         Account(row.id, row.email, create_access_token(row.id, settings=settings)) for row in rows
     ]
+
+
+async def with_session(database_url: str, account: Account) -> Account:
+    """The same account with a token of a session, as a login would give it."""
+    settings = settings_of(variables(database_url))
+    engine = build_engine(settings)
+    assert engine is not None  # noqa: S101  the URL is given
+    async with build_session_factory(engine).begin() as session:
+        user = await UserRepository(session).get_by_email(account.email)
+        assert user is not None  # noqa: S101  the caller has made it
+        issued = await sign_in(session, settings, user, Client("", HOST), renewable=True)
+    await engine.dispose()
+    return replace(account, token=issued.access_token)
