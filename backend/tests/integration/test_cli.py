@@ -1,6 +1,5 @@
 """python -m app.cli: the first admin, the configuration check, the list of routes."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,14 +9,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from typer.testing import CliRunner, Result
 
 from app.auth import opaque
 from app.auth.password import hash_password, verify_password
-from app.cli import cli as command
 from app.core import config
 from app.core.app_factory import create_app
-from app.core.config import Settings, get_settings
 from app.db.types import uuid7
 from app.models.audit import AuditEntry
 from app.models.login_session import LoginSession
@@ -25,6 +21,7 @@ from app.models.role import Role
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, headers_of, make_session
+from tests.fixtures.commands import cli
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import MATRIX
@@ -37,17 +34,6 @@ PRODUCTION: dict[str, object] = {
     "log_level": "WARNING",
     "password_hash_rounds": 12,
 }
-
-
-async def cli(*arguments: str, stdin: str = "", **variables: str) -> Result:
-    """Run a command with these variables and no other settings."""
-    environment: dict[str, str | None] = {name.upper(): None for name in Settings.model_fields}
-    environment |= server_environment(**variables)
-    get_settings.cache_clear()
-    # In a thread, because a command brings an event loop of its own.
-    return await asyncio.to_thread(
-        CliRunner().invoke, command, arguments, input=stdin, env=environment
-    )
 
 
 class TestCreateSuperuser:
