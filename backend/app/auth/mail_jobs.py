@@ -118,9 +118,12 @@ async def send_invitation(context: JobContext, payload: OfAccount) -> None:
 
 
 async def send_notice(context: JobContext, payload: Notice) -> None:
+    """Nothing to an address of the account that never was verified: notices, which no pause limits, would flood a stranger's."""
     user = await UserRepository(context.db).get_by_id(payload.user_id)
-    if user is not None and user.is_active:
-        to = payload.email or user.email
+    if user is None or not user.is_active:
+        return
+    to = payload.email or user.email
+    if to != user.email or user.email_verified_at is not None:
         await send_mail(context, mails.notice(to, context.settings.app_name, payload.about))
 
 

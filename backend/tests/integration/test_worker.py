@@ -75,9 +75,9 @@ class TestInProcess:
         jobs: Jobs,
         session_factory: SessionFactory,
         migrated_url: str,
-        ada: User,
+        verified: User,
     ) -> None:
-        await ask(session_factory, ada)
+        await ask(session_factory, verified)
         server = start_server(
             DATABASE_URL=migrated_url, WORKER_IN_PROCESS="true", MAIL_MODE="console"
         )
@@ -85,7 +85,7 @@ class TestInProcess:
         await until_none_waits(jobs)
 
         assert await asyncio.to_thread(server.terminate) == 0
-        assert f"To: {ada.email}" in server.output.read_text()
+        assert f"To: {verified.email}" in server.output.read_text()
 
 
 async def until_none_waits(jobs: Jobs) -> None:
@@ -122,10 +122,10 @@ class TestProcess:
         worker_process: subprocess.Popen[bytes],
         jobs: Jobs,
         session_factory: SessionFactory,
-        ada: User,
+        verified: User,
         tmp_path: Path,
     ) -> None:
-        await ask(session_factory, ada, 3)
+        await ask(session_factory, verified, 3)
         await until_none_waits(jobs)
 
         worker_process.send_signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ class TestDatabaseFails:
         database_url: str,
         jobs: Jobs,
         session_factory: SessionFactory,
-        ada: User,
+        verified: User,
     ) -> None:
         settings = make_settings(database_url=database_proxy.url)
         engine = build_engine(settings)
@@ -183,7 +183,7 @@ class TestDatabaseFails:
             if mode == "refuse":
                 database_proxy.cut()
             await asyncio.sleep(seconds)
-            await ask(session_factory, ada)
+            await ask(session_factory, verified)
             database_proxy.mode = "pass"
             jobs.sessions = session_factory
             await until_none_waits(jobs)
@@ -201,7 +201,7 @@ class TestDatabaseFails:
         database_url: str,
         jobs: Jobs,
         session_factory: SessionFactory,
-        ada: User,
+        verified: User,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Nothing is due, so reading works and only the schedules fail: said once all the same."""
@@ -218,7 +218,7 @@ class TestDatabaseFails:
             await asyncio.sleep(0.5)
             await on_server(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
             worker.sessions = session_factory
-            await ask(session_factory, ada)
+            await ask(session_factory, verified)
             await until(lambda: "jobs_available" in [record.msg for record in records], 5)
             await until_none_waits(jobs)
             await worker.aclose(5)
@@ -229,9 +229,9 @@ class TestDatabaseFails:
         assert len(jobs.mailer.sent) == 1
 
     async def test_worker_survives_an_exhausted_pool(
-        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, ada: User
+        self, database_url: str, jobs: Jobs, session_factory: SessionFactory, verified: User
     ) -> None:
-        await ask(session_factory, ada)
+        await ask(session_factory, verified)
         settings = make_settings(
             database_url=database_url, database_pool_size=1, database_pool_timeout_seconds=0.1
         )
@@ -287,22 +287,22 @@ class TestCommands:
             await db.execute(update(Job).values(failed_at=utc_now(), error="RuntimeError"))
 
     async def test_jobs_command_counts_by_kind_and_lists(
-        self, session_factory: SessionFactory, ada: User
+        self, session_factory: SessionFactory, verified: User
     ) -> None:
-        await ask(session_factory, ada)
+        await ask(session_factory, verified)
 
         code, output = await self.run("jobs")
         assert code == 0
         assert "notice_mail: 0 waiting, 1 due, 0 dead" in output
-        assert str(ada.id) not in output
+        assert str(verified.id) not in output
 
         _, output = await self.run("jobs", "--payload", "--name", "notice_mail")
-        assert str(ada.id) in output
+        assert str(verified.id) in output
 
     async def test_dead_jobs_are_listed_and_made_due_again(
-        self, jobs: Jobs, session_factory: SessionFactory, ada: User
+        self, jobs: Jobs, session_factory: SessionFactory, verified: User
     ) -> None:
-        await ask(session_factory, ada)
+        await ask(session_factory, verified)
         await self.bury(session_factory)
         (job,) = await jobs.pending()
 

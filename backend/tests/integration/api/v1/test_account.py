@@ -376,10 +376,10 @@ class TestForgot:
 
 class TestChangePassword:
     async def test_change_ends_every_other_session_i_11(
-        self, client: AsyncClient, jobs: Jobs, db: AsyncSession, ada: User
+        self, client: AsyncClient, jobs: Jobs, db: AsyncSession, verified: User
     ) -> None:
-        phone, laptop = [await headers_from(client, ada.email) for _ in range(2)]
-        without_session = headers_of(ada)
+        phone, laptop = [await headers_from(client, verified.email) for _ in range(2)]
+        without_session = headers_of(verified)
 
         response = await post(
             client,
@@ -392,10 +392,10 @@ class TestChangePassword:
         assert response.status_code == 204
         alive = [await status_of(client, one) for one in (phone, laptop, without_session)]
         assert alive == [200, 401, 401]
-        assert (await log_in(client, ada.email)).status_code == 401
-        assert (await log_in(client, ada.email, NEW_PASSWORD)).status_code == 200
+        assert (await log_in(client, verified.email)).status_code == 401
+        assert (await log_in(client, verified.email, NEW_PASSWORD)).status_code == 200
         [notice] = await mails(jobs)
-        assert (notice.to, LINK.search(notice.text)) == (ada.email, None)
+        assert (notice.to, LINK.search(notice.text)) == (verified.email, None)
         assert "auth.password_changed" in await actions(db)
 
     @pytest.mark.parametrize(
@@ -468,15 +468,15 @@ class TestChangePassword:
 
 class TestChangeEmail:
     async def test_new_address_is_confirmed_by_its_link_and_both_are_told(
-        self, client: AsyncClient, jobs: Jobs, db: AsyncSession, ada: User
+        self, client: AsyncClient, jobs: Jobs, db: AsyncSession, verified: User
     ) -> None:
-        headers = await headers_from(client, ada.email)
+        headers = await headers_from(client, verified.email)
         asked = await post(client, "email/change", headers, email=NEW)
         sent = {mail.to: mail for mail in await mails(jobs)}
 
         assert (asked.status_code, asked.content) == (202, b"")
-        assert set(sent) == {ada.email, NEW}
-        assert not LINK.search(sent[ada.email].text)
+        assert set(sent) == {verified.email, NEW}
+        assert not LINK.search(sent[verified.email].text)
         assert (await account(client, headers))["pending_email"] == NEW
         confirmed = await post(client, "email/change/confirm", headers, token=token_in(sent[NEW]))
 
@@ -487,24 +487,24 @@ class TestChangeEmail:
             True,
             None,
         )
-        assert {mail.to for mail in await mails(jobs)} == {ada.email, NEW}
+        assert {mail.to for mail in await mails(jobs)} == {verified.email, NEW}
         assert (await log_in(client, NEW)).status_code == 200
         assert (await actions(db))[1:3] == ["auth.email_change_asked", "auth.email_changed"]
 
     async def test_taken_address_gets_the_same_response_and_its_owner_is_told(
-        self, client: AsyncClient, jobs: Jobs, ada: User, grace: User
+        self, client: AsyncClient, jobs: Jobs, verified: User, grace: User
     ) -> None:
-        headers = await headers_from(client, ada.email)
+        headers = await headers_from(client, verified.email)
 
         asked = await post(client, "email/change", headers, email=grace.email)
 
         assert (asked.status_code, asked.content) == (202, b"")
         sent = {mail.to: mail for mail in await mails(jobs)}
-        assert set(sent) == {ada.email, grace.email}
+        assert set(sent) == {verified.email, grace.email}
         assert not any(LINK.search(mail.text) for mail in sent.values())
         assert (await account(client, headers))["pending_email"] == grace.email
         await post(client, "email/change", headers, email=grace.email)
-        assert [mail.to for mail in await mails(jobs)] == [ada.email]
+        assert [mail.to for mail in await mails(jobs)] == [verified.email]
 
     async def test_address_that_was_taken_meanwhile_is_409_i_12(
         self, client: AsyncClient, jobs: Jobs, ada: User, make_user: MakeUser
@@ -530,6 +530,20 @@ class TestChangeEmail:
 
         assert reasons(other) == reasons(as_reset) == ["token_invalid"]
         assert (await post(client, "email/change/confirm", token=token)).status_code == 401
+
+    async def test_address_that_never_was_verified_gets_no_notice(
+        self, client: AsyncClient, jobs: Jobs, ada: User
+    ) -> None:
+        """It may be a stranger's, who could be told of something new as often as whoever registered it likes."""
+        headers = await headers_from(client, ada.email)
+        for number in range(3):
+            await post(client, "email/change", headers, email=f"{number}@example.com")
+            await jobs.drain()
+        passwords = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+        assert (await post(client, "password/change", headers, **passwords)).status_code == 204
+        await jobs.drain()
+
+        assert [mail.to for mail in jobs.mailer.sent] == ["0@example.com"]
 
     async def test_present_address_asks_for_nothing(
         self, client: AsyncClient, jobs: Jobs, ada: User

@@ -85,16 +85,16 @@ class TestEvents:
         assert response.json() == {"items": [], "next": None}
 
     async def test_owner_is_told_of_a_refresh_token_that_was_used_twice(
-        self, client: AsyncClient, jobs: Jobs, ada: User
+        self, client: AsyncClient, jobs: Jobs, verified: User
     ) -> None:
-        used = (await log_in(client, ada.email)).json()["refresh_token"]
+        used = (await log_in(client, verified.email)).json()["refresh_token"]
         newer = (await post(client, "refresh", refresh_token=used)).json()["refresh_token"]
         await post(client, "refresh", refresh_token=newer)
 
         assert (await post(client, "refresh", refresh_token=used)).status_code == 401
 
         [notice] = await mails(jobs)
-        assert (notice.to, "copied" in notice.text) == (ada.email, True)
+        assert (notice.to, "copied" in notice.text) == (verified.email, True)
 
 
 class TestVerifiedCaller:
