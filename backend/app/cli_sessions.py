@@ -29,9 +29,10 @@ def end_sessions(
 
 async def end(sessions: SessionFactory, email: str | None) -> int:
     """How many accounts that were."""
-    async with sessions.begin() as db:
-        if email is None:
+    if email is None:
+        async with sessions() as db:
             return max(await end_all_of_everybody(db), 1)
+    async with sessions.begin() as db:
         user = await UserRepository(db).get_by_email(canonical_email(email))
         if user is None:
             return 0

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from uuid import UUID
 
-from sqlalchemy import true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import opaque
@@ -20,6 +19,7 @@ from app.core.config import Settings
 from app.core.errors import NotFound, Unauthorized
 from app.db.cache_invalidation import mark_keys_dirty
 from app.db.types import utc_now, uuid7
+from app.jobs.sweep import ROWS
 from app.models.login_session import LoginSession, session_key
 from app.models.user import User, caller_key
 from app.repositories.login_session import LoginSessionRepository
@@ -178,12 +178,26 @@ async def end_all(db: AsyncSession, user_id: UUID, *, actor_id: UUID | None) -> 
     await record_event(db, "auth.sessions_ended", actor_id, user_id, session_id=None)
 
 
-async def end_all_of_everybody(db: AsyncSession) -> int:
-    """``end_all`` for every account, by an operator, and how many there are. Cached copies are left to expire."""
+async def end_all_of_everybody(db: AsyncSession, rows: int = ROWS) -> int:
+    """``end_all`` for every account, by an operator, and how many there are. Cached copies are left to expire.
+
+    ``rows`` of a statement, with a commit after each: a million accounts take no statement beyond its time limit. Every
+    account comes before any session, because a login under way opens none once its account is marked. Where this is
+    stopped, what was done stays, other sessions live, and nothing is recorded: it is begun again and ends the rest.
+    """
     sessions = LoginSessionRepository(db)
-    accounts = await sessions.mark_ended(utc_now(), true())
-    await sessions.end(true())
+    accounts, last, done = 0, UUID(int=0), rows
+    while done == rows:
+        marked = await sessions.mark_next_ended(last, utc_now(), rows)
+        await db.commit()
+        done, last = len(marked), max(marked, default=last)
+        accounts += done
+    done = rows
+    while done == rows:
+        done = len(await sessions.end_some(rows))
+        await db.commit()
     await record_event(db, "auth.sessions_ended", None, None, session_id=None)
+    await db.commit()
     return accounts
 
 

@@ -109,15 +109,22 @@ class LoginSessionRepository:
         options = {"synchronize_session": False}
         return (await self.session.scalars(ended, execution_options=options)).all()
 
-    async def mark_ended(self, now: datetime, *which: ColumnElement[bool]) -> int:
+    async def end_some(self, limit: int) -> Sequence[UUID]:
+        """Delete at most ``limit`` sessions, of whomever."""
+        return await self.end(LoginSession.id.in_(select(LoginSession.id).limit(limit)))
+
+    async def mark_ended(self, now: datetime, *which: ColumnElement[bool]) -> Sequence[UUID]:
         """Note that the sessions of these accounts have ended: refuses tokens without a session and logins under way."""
         # Not a change of the account that its owner sees: ``updated_at`` stays.
         values = {"sessions_ended_at": now, "updated_at": User.updated_at}
-        done = await self.session.execute(
-            update(User).where(*which).values(values),
-            execution_options={"synchronize_session": False},
-        )
-        return changed_rows(done)
+        marked = update(User).where(*which).values(values).returning(User.id)
+        options = {"synchronize_session": False}
+        return (await self.session.scalars(marked, execution_options=options)).all()
+
+    async def mark_next_ended(self, after: UUID, now: datetime, limit: int) -> Sequence[UUID]:
+        """The same for at most ``limit`` accounts, those that follow ``after`` in the order of their ids."""
+        following = select(User.id).where(User.id > after).order_by(User.id).limit(limit)
+        return await self.mark_ended(now, User.id.in_(following))
 
     async def delete_expired(self, now: datetime, idle_since: datetime, limit: int) -> int:
         """Delete at most ``limit`` sessions that are over, and say how many."""

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from httpx2 import Response
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import opaque, sessions
@@ -141,6 +142,75 @@ class TestCap:
             ]
 
         assert statuses == [200, 401, 200]
+
+
+class TestEndOfEverybody:
+    ROWS, ACCOUNTS = 2, 5
+
+    async def arrange(self, factory: SessionFactory, make_user: MakeUser) -> None:
+        accounts = [await make_user(f"{number}@example.com") for number in range(self.ACCOUNTS)]
+        async with factory.begin() as db:
+            db.add_all(make_session(one, opaque.new(uuid7())) for one in accounts + accounts[:1])
+
+    async def open(self, db: AsyncSession) -> tuple[int, int]:
+        """How many accounts have not ended their sessions, and how many sessions there are."""
+        return await count(db, User.sessions_ended_at.is_(None)), await count(
+            db, LoginSession.id.is_not(None)
+        )
+
+    async def test_accounts_and_sessions_end_a_few_at_a_time(
+        self,
+        session_factory: SessionFactory,
+        make_user: MakeUser,
+        db: AsyncSession,
+        statements: list[str],
+    ) -> None:
+        await self.arrange(session_factory, make_user)
+        del statements[:]
+
+        async with session_factory() as ending:
+            accounts = await sessions.end_all_of_everybody(ending, rows=self.ROWS)
+
+        verbs = [statement.partition(" ")[0] for statement in statements]
+        assert verbs == [*["UPDATE"] * 3, *["DELETE"] * 4, "INSERT"]
+        assert accounts == self.ACCOUNTS
+        assert await self.open(db) == (0, 0)
+        assert await count(db, AuditEntry.action == "auth.sessions_ended") == 1
+
+    @pytest.mark.parametrize(
+        ("commits", "left"), [(1, (3, 6)), (3, (0, 6)), (4, (0, 4)), (7, (0, 0))]
+    )
+    async def test_end_that_was_stopped_is_finished_by_the_next(  # noqa: PLR0917  fixtures come by name
+        self,
+        session_factory: SessionFactory,
+        make_user: MakeUser,
+        db: AsyncSession,
+        monkeypatch: pytest.MonkeyPatch,
+        commits: int,
+        left: tuple[int, int],
+    ) -> None:
+        await self.arrange(session_factory, make_user)
+        commit, done = AsyncSession.commit, 0
+
+        async def fail_later(session: AsyncSession) -> None:
+            nonlocal done
+            done += 1
+            if done > commits:
+                raise OperationalError("COMMIT", None, OSError("the connection is lost"))
+            await commit(session)
+
+        async with session_factory() as ending:
+            with monkeypatch.context() as patched:
+                patched.setattr(AsyncSession, "commit", fail_later)
+                with pytest.raises(OperationalError):
+                    await sessions.end_all_of_everybody(ending, rows=self.ROWS)
+        stopped = await self.open(db), await count(db, AuditEntry.id.is_not(None))
+        await db.rollback()
+        async with session_factory() as ending:
+            await sessions.end_all_of_everybody(ending, rows=self.ROWS)
+
+        assert stopped == (left, 0)
+        assert (await self.open(db), await count(db, AuditEntry.id.is_not(None))) == ((0, 0), 1)
 
 
 class TestAccountWithoutPassword:
