@@ -77,7 +77,7 @@ async def reset(
     await end_all(db, user.id, actor_id=user.id)
     await OneTimeLinkRepository(db).delete_of(user.id)
     await record_event(db, "auth.password_reset", user.id, user.id)
-    await ask_for_notice(db, user.id, "password_reset")
+    await ask_for_notice(db, user, "password_reset")
 
 
 async def change_password(  # noqa: PLR0917  what it needs is what the route was given
@@ -110,7 +110,7 @@ async def change_password(  # noqa: PLR0917  what it needs is what the route was
     mark_keys_dirty(db, [caller_key(caller.id), user_key(caller.id)])
     await end_others(db, caller)
     await _record(db, "auth.password_changed", caller)
-    await ask_for_notice(db, caller.id, "password_changed")
+    await ask_for_notice(db, user, "password_changed")
 
 
 async def ask_to_change_email(db: AsyncSession, caller: Caller, email: str) -> None:
@@ -119,7 +119,7 @@ async def ask_to_change_email(db: AsyncSession, caller: Caller, email: str) -> N
         return
     await ask_for_change(db, caller.id, email)
     await _record(db, "auth.email_change_asked", caller)
-    await ask_for_notice(db, caller.id, "email_change_asked", caller.email)
+    await ask_for_notice(db, caller, "email_change_asked")
 
 
 async def change_email(db: AsyncSession, caller: Caller, token: str) -> None:
@@ -128,12 +128,11 @@ async def change_email(db: AsyncSession, caller: Caller, token: str) -> None:
     Raises ``ValidationFailed`` for the token, ``Conflict`` where the address was taken meanwhile.
     """
     user, new = await links.take(db, token, [links.CHANGE], caller.id)
-    old = user.email
+    await ask_for_notice(db, user, "email_changed")
     await UserRepository(db).change_email(user, new, utc_now())
     await OneTimeLinkRepository(db).delete_of(user.id)
     await _record(db, "auth.email_changed", caller)
-    for address in (old, new):
-        await ask_for_notice(db, user.id, "email_changed", address)
+    await ask_for_notice(db, user, "email_changed")
 
 
 async def invite(db: AsyncSession, caller: Caller, email: str) -> None:

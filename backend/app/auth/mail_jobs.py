@@ -1,8 +1,9 @@
 """The jobs that mail: what a request asks for, and what a worker then looks up, makes and sends."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,10 +35,21 @@ class NewAddress(OfAccount):
 
 
 class Notice(OfAccount):
-    """``email`` is an address that is, or was, not that of the account."""
+    """``email`` is the address of the account when it happened; earlier releases leave it out."""
 
     about: About
     email: str | None = None
+
+
+class Addressed(Protocol):
+    """An account, or a copy of it."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def email_verified_at(self) -> datetime | None: ...
 
 
 PayloadT = TypeVar("PayloadT", bound=JobPayload)
@@ -74,12 +86,15 @@ async def ask_for_invitation(db: AsyncSession, user_id: UUID) -> None:
     await enqueue(db, INVITATION_MAIL, OfAccount(user_id=user_id), key=str(user_id))
 
 
-async def ask_for_notice(
-    db: AsyncSession, user_id: UUID, about: About, email: str | None = None
-) -> None:
-    """To the address of the account, or to ``email``."""
-    payload = Notice(user_id=user_id, about=about, email=email)
-    await enqueue(db, NOTICE_MAIL, payload, key=f"{user_id} {about} {_name(email or '')}")
+async def ask_for_notice(db: AsyncSession, user: Addressed, about: About) -> None:
+    """To the address that ``user`` has now: a thief who changes it before the mail is sent does not get it.
+
+    None to one that never was verified. It may be a stranger's, and no pause limits notices.
+    """
+    if user.email_verified_at is None:
+        return
+    payload = Notice(user_id=user.id, about=about, email=user.email)
+    await enqueue(db, NOTICE_MAIL, payload, key=f"{user.id} {about} {_name(user.email)}")
 
 
 async def send_verification(context: JobContext, payload: OfAccount) -> None:
@@ -118,12 +133,12 @@ async def send_invitation(context: JobContext, payload: OfAccount) -> None:
 
 
 async def send_notice(context: JobContext, payload: Notice) -> None:
-    """Nothing to an address of the account that never was verified: notices, which no pause limits, would flood a stranger's."""
-    user = await UserRepository(context.db).get_by_id(payload.user_id)
-    if user is None or not user.is_active:
-        return
-    to = payload.email or user.email
-    if to != user.email or user.email_verified_at is not None:
+    """Also where the account is gone by now: then all the more."""
+    to = payload.email
+    if to is None:
+        user = await _active(context, payload.user_id)
+        to = user.email if user is not None and user.email_verified_at is not None else None
+    if to is not None:
         await send_mail(context, mails.notice(to, context.settings.app_name, payload.about))
 
 

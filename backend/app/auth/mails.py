@@ -12,6 +12,7 @@ About = Literal[
     "email_changed",
     "email_taken",
     "refresh_reused",
+    "account_deleted",
 ]
 
 NOT_YOU = "If it was not you, set a new password: that ends every session of the account."
@@ -43,6 +44,11 @@ NOTICES: dict[About, tuple[str, str]] = {
         "A session was ended",
         "A session of your account was used from two places, as if it had been copied, so it was ended. "
         f"Log in again.\n\n{NOT_YOU}",
+    ),
+    "account_deleted": (
+        "Your account was deleted",
+        "Somebody who was logged in to your account deleted it, with all that belonged to it.\n\n"
+        "If it was not you, ask for help.",
     ),
 }
 

@@ -23,6 +23,7 @@ from app.jobs.sweep import ROWS
 from app.models.login_session import LoginSession, session_key
 from app.models.user import User, caller_key
 from app.repositories.login_session import LoginSessionRepository
+from app.repositories.user import UserRepository
 
 ACCESS, REFRESH = "access", "refresh"
 
@@ -138,7 +139,8 @@ async def _end_reused(db: AsyncSession, session: LoginSession) -> None:
     if not await _end(db, LoginSession.id == session.id):
         return  # a parallel request has ended it, and recorded that
     await record_event(db, "auth.refresh_reused", None, session.user_id, session_id=session.id)
-    await ask_for_notice(db, session.user_id, "refresh_reused")
+    if user := await UserRepository(db).get_by_id(session.user_id):
+        await ask_for_notice(db, user, "refresh_reused")
     # Before the error, which rolls back: else the thief's token would go on working.
     await db.commit()
     logger.warning("authn_refresh_reused", extra={"user_id": session.user_id})

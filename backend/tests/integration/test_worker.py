@@ -40,8 +40,12 @@ postgres_only = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is no
 async def ask(sessions: SessionFactory, user: User | None = None, count: int = 1) -> None:
     async with sessions.begin() as db:
         for _ in range(count):
-            user_id = user.id if user else uuid7()
-            await enqueue(db, NOTICE_MAIL, Notice(user_id=user_id, about="password_changed"))
+            payload = Notice(
+                user_id=user.id if user else uuid7(),
+                about="password_changed",
+                email=user.email if user else None,
+            )
+            await enqueue(db, NOTICE_MAIL, payload)
 
 
 class TestInProcess:

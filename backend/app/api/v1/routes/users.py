@@ -17,6 +17,7 @@ from app.auth.administration import delete_user
 from app.auth.caller import Caller
 from app.auth.dependencies import CurrentUser, RecentCaller, SelfOrAdmin
 from app.auth.jwt import invalid_token
+from app.auth.mail_jobs import ask_for_notice
 from app.auth.service import register_user
 from app.core.cache.base import Cache
 from app.core.cache.dependency import CacheDep
@@ -77,7 +78,9 @@ async def change_me(
 @router.post("/me/delete", status_code=204, responses=errors(401, 403, 409, 429, 503))
 async def delete_me(caller: RecentCaller, db: DbSession) -> None:
     """Delete one's own account with all that belongs to it, for good. Needs a recent login."""
-    await delete_user(db, await own_account(db, caller), actor_id=caller.id)
+    user = await own_account(db, caller)
+    await ask_for_notice(db, user, "account_deleted")
+    await delete_user(db, user, actor_id=caller.id)
 
 
 async def own_account(db: AsyncSession, caller: Caller) -> User:

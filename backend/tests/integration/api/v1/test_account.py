@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import opaque
 from app.auth.links import LIFETIMES
+from app.auth.mails import NOTICES, About
 from app.auth.sweep import sweep_links
 from app.core.mail.base import Mail, MailDelayed
 from app.core.mail.memory import MemoryMailer
@@ -552,6 +553,57 @@ class TestChangeEmail:
 
         assert (await post(client, "email/change", headers, email=ada.email)).status_code == 202
         assert await jobs.pending() == []
+
+
+class TestNotices:
+    @pytest.mark.parametrize("about", ["password_changed", "password_reset", "refresh_reused"])
+    async def test_notice_goes_to_the_address_of_when_it_happened(
+        self,
+        client: AsyncClient,
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        verified: User,
+        about: About,
+    ) -> None:
+        """A thief who changes the address before the mail is sent would get it."""
+        if about == "password_changed":
+            headers = await headers_from(client, verified.email)
+            passwords = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+            await post(client, "password/change", headers, **passwords)
+        elif about == "password_reset":
+            await post(client, "password/forgot", email=verified.email)
+            await reset(client, await mailed_token(jobs))
+        else:
+            used = (await log_in(client, verified.email)).json()["refresh_token"]
+            newer = (await post(client, "refresh", refresh_token=used)).json()["refresh_token"]
+            for token in (newer, used):
+                await post(client, "refresh", refresh_token=token)
+
+        async with session_factory.begin() as db:
+            await db.execute(update(User).values(email=NEW))
+
+        [notice] = await mails(jobs)
+        assert (notice.to, notice.subject.partition(" (")[0]) == (verified.email, NOTICES[about][0])
+
+    async def test_notice_that_an_earlier_release_asked_for_goes_to_the_account(
+        self, jobs: Jobs, verified: User
+    ) -> None:
+        payload = {"user_id": str(verified.id), "about": "password_changed"}
+        await jobs.ask("notice_mail", payload)
+
+        assert [mail.to for mail in await mails(jobs)] == [verified.email]
+
+    @pytest.mark.parametrize("is_verified", [True, False])
+    async def test_owner_of_a_verified_address_is_told_of_its_deletion(
+        self, client: AsyncClient, jobs: Jobs, make_user: MakeUser, is_verified: bool
+    ) -> None:
+        user = await make_user("leaving@example.com", is_verified=is_verified)
+        headers = await headers_from(client, user.email)
+
+        assert (await client.post(f"{ME}/delete", headers=headers)).status_code == 204
+
+        sent = [(mail.to, mail.subject.partition(" (")[0]) for mail in await mails(jobs)]
+        assert sent == ([(user.email, "Your account was deleted")] if is_verified else [])
 
 
 class TestRecentLogin:
