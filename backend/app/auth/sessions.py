@@ -164,9 +164,11 @@ async def log_out(db: AsyncSession, caller: Caller) -> None:
 
 
 async def end_others(db: AsyncSession, caller: Caller) -> None:
-    """End every session of the account but the one of this request, and what has none."""
-    if caller.session_id is not None:
-        await _mark_ended(db, caller.id)
+    """End every session of the account but the one of this request, every token without one, and logins under way.
+
+    Also the token of this request where it has no session: nothing tells it from the others that have none.
+    """
+    await _mark_ended(db, caller.id)
     await _end(db, LoginSession.user_id == caller.id, LoginSession.id != caller.session_id)
     await record_event(
         db, "auth.sessions_ended", caller.id, caller.id, session_id=caller.session_id

@@ -408,6 +408,25 @@ class TestEnd:
         ]
         assert alive == [True, False, False]
 
+    async def test_token_without_a_session_that_ends_the_others_ends_too_i_11(
+        self, app: FastAPI, client: AsyncClient, session_factory: SessionFactory, ada: User
+    ) -> None:
+        """Nothing tells it from the others without one, of which each may be a thief's."""
+        own, other = (create_access_token(ada.id, settings=make_settings()) for _ in range(2))
+        phone = await log_in(client, ada)
+        async with session_factory() as reading:
+            read = await reading.get_one(User, ada.id)
+
+        response = await client.delete(SESSIONS, headers=bearer(own))
+
+        assert response.status_code == 204
+        tokens = (own, other, phone["access_token"])
+        assert [await is_in(client, token) for token in tokens] == [False] * 3
+        under_way = sessions.Client("a phone", "127.0.0.1")
+        async with session_factory() as db:
+            with pytest.raises(Unauthorized):
+                await sessions.sign_in(db, make_settings(), read, under_way, renewable=True)
+
     async def test_session_of_another_account_is_404_like_one_that_never_was_i_04(
         self, client: AsyncClient, db: AsyncSession, ada: User, grace: User
     ) -> None:
