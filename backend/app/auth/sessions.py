@@ -208,7 +208,7 @@ async def end_all_of_everybody(db: AsyncSession, rows: int = ROWS) -> int:
 async def live_sessions(
     db: AsyncSession, settings: Settings, user_id: UUID
 ) -> Sequence[LoginSession]:
-    """The sessions of an account that can still be used, last used first."""
+    """The sessions of an account that can still be used: with a refresh token first, then last used first."""
     now = utc_now()
     return await LoginSessionRepository(db).list(user_id, now, idle_since(settings, now))
 

@@ -90,7 +90,10 @@ class LoginSessionRepository:
     async def list(
         self, user_id: UUID, now: datetime, idle_since: datetime
     ) -> Sequence[LoginSession]:
-        """What is neither expired nor idle, last used first, at most 100."""
+        """What is neither expired nor idle, at most 100: what can be renewed before what cannot, last used first.
+
+        No number of logins without a refresh token, which nothing caps, hides a session that lasts for weeks.
+        """
         query = (
             select(LoginSession)
             .where(
@@ -98,7 +101,11 @@ class LoginSessionRepository:
                 LoginSession.expires_at > now,
                 LoginSession.last_used_at > idle_since,
             )
-            .order_by(LoginSession.last_used_at.desc(), LoginSession.id.desc())
+            .order_by(
+                LoginSession.kind.not_in(CAPPED),
+                LoginSession.last_used_at.desc(),
+                LoginSession.id.desc(),
+            )
             .limit(MAX_LISTED)
         )
         return (await self.session.scalars(query)).all()

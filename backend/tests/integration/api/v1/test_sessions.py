@@ -79,6 +79,13 @@ async def age(sessions: SessionFactory, **ago: timedelta) -> None:
                 setattr(row, name, getattr(row, name) - seconds)
 
 
+def legacy_session(user: User) -> LoginSession:
+    """A session of the login that gives no refresh token."""
+    session = make_session(user, opaque.new(uuid7()))
+    session.kind, session.family_hash, session.current_hash = "access", None, None
+    return session
+
+
 class TestLogin:
     async def test_login_gives_access_and_refresh_token(
         self, client: AsyncClient, ada: User
@@ -485,6 +492,20 @@ class TestEnd:
             ("a laptop", True),
         ]
         assert {item["source"] for item in items} == {"127.0.0.1"}
+
+    async def test_no_number_of_legacy_logins_hides_a_session_that_can_be_renewed(
+        self, client: AsyncClient, session_factory: SessionFactory, ada: User
+    ) -> None:
+        thief = opaque.new(uuid7())
+        async with session_factory.begin() as db:
+            session = make_session(ada, thief)
+            session.last_used_at -= timedelta(hours=1)
+            db.add_all([session, *(legacy_session(ada) for _ in range(100))])
+
+        items = (await client.get(SESSIONS, headers=headers_of(ada))).json()["items"]
+
+        assert len(items) == 100
+        assert (items[0]["id"], items[0]["kind"]) == (str(thief.session_id), "refresh")
 
     async def test_logout_acts_at_once_with_the_user_cache_i_09(
         self, make_cached_app: MakeApp, ada: User
