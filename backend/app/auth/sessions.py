@@ -124,7 +124,7 @@ async def refresh(db: AsyncSession, settings: Settings, text: str) -> Issued:
         raise invalid_refresh_token()
     assert session.current_hash is not None  # noqa: S101  of the kind that has a family
     if compare_digest(session.current_hash, current):
-        raise invalid_refresh_token()  # nothing wrong with the token: the account is not active
+        raise invalid_refresh_token()  # nothing wrong with the token: the account was not active
     elapsed = max(now - session.last_used_at, timedelta())  # of two hosts one clock may be ahead
     if elapsed < timedelta(seconds=settings.refresh_grace_seconds):
         for key in signing_keys(settings):

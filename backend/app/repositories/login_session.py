@@ -84,8 +84,9 @@ class LoginSessionRepository:
         return Rotated(*row) if row else None
 
     async def get(self, session_id: UUID) -> LoginSession | None:
-        """The session, also one that has expired."""
-        return await self.session.scalar(select(LoginSession).where(LoginSession.id == session_id))
+        """The session of an active account, also one that has expired."""
+        query = select(LoginSession).join(User, User.id == LoginSession.user_id)
+        return await self.session.scalar(query.where(LoginSession.id == session_id, User.is_active))
 
     async def list(
         self, user_id: UUID, now: datetime, idle_since: datetime

@@ -355,6 +355,17 @@ class TestRefresh:
         assert refused.status_code == 401
         assert (await renew(client, tokens["refresh_token"])).status_code == 200
 
+    async def test_inactive_account_is_401_within_the_grace_too(
+        self, client: AsyncClient, session_factory: SessionFactory, db: AsyncSession, ada: User
+    ) -> None:
+        tokens = await log_in(client, ada)
+        await renew(client, tokens["refresh_token"])
+        async with session_factory.begin() as changing:
+            await changing.execute(update(User).where(User.id == ada.id).values(is_active=False))
+
+        assert (await renew(client, tokens["refresh_token"])).status_code == 401
+        assert len(await rows(db)) == 1
+
     async def test_tokens_are_of_one_use_only_i_07(self, client: AsyncClient, ada: User) -> None:
         tokens = await log_in(client, ada)
 
