@@ -62,7 +62,6 @@ async def authenticate(
     if needs_rehash(user.hashed_password, rounds=rounds):
         renewed = await executor.run(hash_password, password, rounds=rounds)
         await _renew_hash(db, user, renewed)
-    logger.info("authn_login_success", extra={"user_id": user.id})
     return user
 
 

@@ -83,6 +83,7 @@ async def sign_in(
         expires_at=now + lifetime,
     )
     if not await sessions.open(row, user.sessions_ended_at):
+        logger.info("authn_login_fail", extra={"user_id": user.id})
         raise Unauthorized("Wrong e-mail address or password")
     if renewable:
         if (
@@ -93,6 +94,7 @@ async def sign_in(
         await record_event(
             db, "auth.login", user.id, user.id, session_id=session_id, source=client.source
         )
+    logger.info("authn_login_success", extra={"user_id": user.id})
     return _issue(settings, user.id, session_id, now + lifetime, token)
 
 

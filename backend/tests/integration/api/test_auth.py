@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.auth.dependencies import AdminUser, require_roles
 from app.auth.password import hash_password
+from app.auth.service import authenticate
+from app.auth.sessions import end_all
 from app.core.app_factory import create_app
 from app.core.cache.base import NullCache
 from app.core.cache.dependency import get_user_cache
 from app.core.resources import get_app_settings
 from app.core.runtime.lifespan import lifespan
-from app.db.session import get_db
+from app.db.session import SessionFactory, get_db
 from app.models.user import User, caller_key
 from app.repositories.user import UserRepository
 from tests.fixtures.api_calls import app_on
@@ -139,13 +141,42 @@ class TestLogin:
             await log_in(client, ada.email, "wrong")
             await log_in(client, ada.email)
 
-        events = [record for record in records if record.name == "app.auth.service"]
+        events = [record for record in records if record.getMessage().startswith("authn")]
         assert [event.getMessage() for event in events] == [
             "authn_login_fail",
             "authn_login_success",
         ]
         assert all(vars(event)["user_id"] == ada.id for event in events)
         assert all(ada.email not in str(vars(event)) for event in events)
+
+    @pytest.mark.parametrize("path", ["/auth/login", "/api/v1/auth/login"])
+    async def test_login_whose_account_ends_its_sessions_meanwhile_is_logged_as_failed(
+        self,
+        client: AsyncClient,
+        ada: User,
+        session_factory: SessionFactory,
+        monkeypatch: pytest.MonkeyPatch,
+        path: str,
+    ) -> None:
+        async def interrupted(*arguments: Any, **options: Any) -> User:
+            user = await authenticate(*arguments, **options)
+            async with session_factory.begin() as ending:
+                await end_all(ending, user.id, actor_id=user.id)
+            return user
+
+        monkeypatch.setattr("app.api.routes.auth.authenticate", interrupted)
+        monkeypatch.setattr("app.api.v1.routes.auth.authenticate", interrupted)
+
+        with collected(logging.INFO) as records:
+            if path == "/auth/login":
+                response = await log_in(client, ada.email)
+            else:
+                body = {"email": ada.email, "password": PASSWORD}
+                response = await client.post(path, json=body)
+
+        assert response.status_code == 401
+        said = [record.getMessage() for record in records]
+        assert [words for words in said if words.startswith("authn")] == ["authn_login_fail"]
 
     async def test_login_works_on_a_session_that_expires_at_commit(
         self, engine: AsyncEngine
