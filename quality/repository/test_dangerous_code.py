@@ -44,7 +44,7 @@ ALLOWED = {
     },
     "sends mail": {
         "core/mail/smtp.py": {
-            *("aiosmtplib", "aiosmtplib.send", "aiosmtplib.SMTPException"),
+            *("aiosmtplib", "aiosmtplib.SMTP", "aiosmtplib.SMTPException"),
             *("aiosmtplib.SMTPDataError", "aiosmtplib.SMTPRecipientsRefused"),
         }
     },

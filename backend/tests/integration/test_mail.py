@@ -1,5 +1,6 @@
 """Mail: one recipient whatever the input, and a verdict for whatever the server does."""
 
+import asyncio
 import subprocess
 import sys
 from io import StringIO
@@ -21,6 +22,7 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.jobs import Jobs
 from tests.fixtures.server import server_environment
 from tests.fixtures.smtp import SmtpServer, smtp_server
+from tests.fixtures.until import until
 
 SENDER = "api@example.com"
 
@@ -119,16 +121,78 @@ class TestSmtp:
         assert "ada@" not in str(caught.value)
         assert caught.value.__suppress_context__
 
+    @pytest.mark.parametrize("fault", ["hangs_at", "dribbles_at"])
     @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END"])
-    async def test_server_that_hangs_times_out_in_any_phase(
-        self, verb: str, monkeypatch: pytest.MonkeyPatch
+    async def test_server_that_hangs_or_dribbles_times_out_in_any_phase_i_17(
+        self, verb: str, fault: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 0.1)
         async with smtp_server() as server:
-            server.hangs_at = verb
+            setattr(server, fault, verb)
 
             with pytest.raises(MailDelayed):
                 await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
+
+    async def test_mail_that_was_accepted_is_sent_whatever_the_goodbye(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Otherwise it would be sent again."""
+        monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 1)
+        monkeypatch.setattr(smtp, "QUIT_SECONDS", 0.1, raising=False)
+        async with smtp_server() as server:
+            server.hangs_at = "QUIT"
+
+            await mailer_to(server).send(Mail("ada@example.com", "Hello", "text"), "1")
+
+        assert len(server.received) == 1
+
+    @pytest.mark.parametrize("fault", ["hangs_at", "dribbles_at"])
+    async def test_mail_to_a_server_that_hangs_or_dribbles_is_sent_when_it_does_not_i_17(
+        self,
+        jobs: Jobs,
+        session_factory: SessionFactory,
+        fault: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 0.1)
+        async with smtp_server() as server:
+            setattr(server, fault, "RCPT")
+            worker = jobs.worker([HANDLER])
+            worker.mailer = mailer_to(server)
+            async with session_factory.begin() as db:
+                await enqueue(db, KIND, JobPayload())
+            await worker.run(until_idle=True)
+            assert (len(await jobs.pending()), server.received) == (1, [])
+
+            setattr(server, fault, "")
+            monkeypatch.setattr(smtp, "DEADLINE_SECONDS", 15)
+            jobs.advance(60)
+            await worker.run(until_idle=True)
+
+        assert (len(await jobs.pending()), len(server.received)) == (0, 1)
+
+    async def test_worker_that_ends_does_not_wait_for_a_server_that_hangs_i_17(
+        self, jobs: Jobs, session_factory: SessionFactory
+    ) -> None:
+        """Its deadline is far. A thread that sends could not be cancelled, and would hold the exit of the process."""
+        async with smtp_server() as server:
+            server.hangs_at = "EHLO"
+            worker = jobs.worker([HANDLER])
+            worker.mailer = mailer_to(server)
+            async with session_factory.begin() as db:
+                await enqueue(db, KIND, JobPayload())
+            worker.start()
+            await until(lambda: bool(server.tasks), 5)
+
+            async with asyncio.timeout(smtp.DEADLINE_SECONDS / 2):
+                await worker.aclose(0.1)
+
+            server.hangs_at = ""
+            another = jobs.worker([HANDLER])
+            another.mailer = mailer_to(server)
+            await another.run(until_idle=True)
+
+        assert (len(await jobs.pending()), len(server.received)) == (0, 1)
 
     async def test_server_without_starttls_receives_no_mail(self) -> None:
         async with smtp_server() as server:
