@@ -75,6 +75,10 @@ class TestMatrix:
 
         assert [problem for row in MATRIX for problem in undeclared(document, row)] == []
 
+    def test_ended_session_is_as_good_as_an_expired_token_i_24(self) -> None:
+        differ = [r.route for r in MATRIX if r.statuses["ended"] != r.statuses["expired"]]
+        assert differ == []
+
     def test_every_route_has_a_row_and_every_row_a_route(self, app: FastAPI) -> None:
         assert drift(app) == []
 

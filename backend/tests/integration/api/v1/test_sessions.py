@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -134,13 +134,15 @@ class TestLogin:
         assert (claims.session_id, claims.exp) == (row.id, int(row.expires_at.timestamp()))
 
     async def test_one_hundred_legacy_logins_end_no_other_session_i_08(
-        self, make_app: MakeApp, db: AsyncSession, ada: User
+        self, make_app: MakeApp, session_factory: SessionFactory, db: AsyncSession, ada: User
     ) -> None:
         form = {"username": ada.email, "password": PASSWORD}
         async with client_for(make_app(sessions_per_account=2)) as client:
             phone = await log_in(client, ada)
-            for _ in range(5):
-                await client.post("/auth/login", data=form)
+            async with session_factory.begin() as adding:
+                adding.add_all(legacy_session(ada) for _ in range(99))
+            await client.post("/auth/login", data=form)
+            assert len(await rows(db)) == 101
             assert await is_in(client, phone["access_token"])
 
             laptop = await log_in(client, ada)
@@ -213,12 +215,20 @@ class TestRefresh:
         assert again["refresh_token"] == first["refresh_token"]
         assert (await renew(client, again["refresh_token"])).status_code == 200
 
+    @pytest.mark.parametrize(
+        "later", [timedelta(seconds=31), timedelta(hours=1)], ids=["late", "clock set forward"]
+    )
     async def test_repetition_after_the_grace_ends_the_session_i_02(
-        self, client: AsyncClient, session_factory: SessionFactory, db: AsyncSession, ada: User
+        self,
+        client: AsyncClient,
+        session_factory: SessionFactory,
+        db: AsyncSession,
+        ada: User,
+        later: timedelta,
     ) -> None:
         tokens = await log_in(client, ada)
         first = (await renew(client, tokens["refresh_token"])).json()
-        await age(session_factory, last_used_at=timedelta(seconds=31))
+        await age(session_factory, last_used_at=later)
 
         reused = await renew(client, tokens["refresh_token"])
 
@@ -227,16 +237,36 @@ class TestRefresh:
         assert (await renew(client, first["refresh_token"])).status_code == 401
         assert await actions(db) == ["auth.login", "auth.refresh_reused"]
 
-    async def test_clock_of_another_host_that_is_ahead_is_no_reuse_i_02(
-        self, client: AsyncClient, session_factory: SessionFactory, ada: User
+    @pytest.mark.parametrize(
+        "back",
+        [timedelta(seconds=20), timedelta(hours=1)],
+        ids=["of another host", "that was set back"],
+    )
+    async def test_clock_that_is_behind_is_no_reuse_i_02(
+        self, client: AsyncClient, session_factory: SessionFactory, ada: User, back: timedelta
     ) -> None:
         tokens = await log_in(client, ada)
         first = (await renew(client, tokens["refresh_token"])).json()
-        await age(session_factory, last_used_at=timedelta(seconds=-20))
+        await age(session_factory, last_used_at=-back)
 
         again = await renew(client, tokens["refresh_token"])
 
         assert again.json()["refresh_token"] == first["refresh_token"]
+
+    @pytest.mark.parametrize("order", [("thief", "owner"), ("owner", "thief")], ids=" first, ".join)
+    async def test_stolen_token_ends_the_session_for_both_whoever_uses_it_first(
+        self, app: FastAPI, session_factory: SessionFactory, ada: User, order: tuple[str, str]
+    ) -> None:
+        hosts = {"owner": "192.0.2.1", "thief": "203.0.113.9"}
+        first, second = (client_for(app, hosts[who]) for who in order)
+        stolen = (await log_in(client_for(app, hosts["owner"]), ada))["refresh_token"]
+        fresh = (await renew(first, stolen)).json()
+        await age(session_factory, last_used_at=timedelta(minutes=1))
+
+        assert (await renew(second, stolen)).status_code == 401
+
+        assert (await renew(first, fresh["refresh_token"])).status_code == 401
+        assert not await is_in(first, fresh["access_token"])
 
     async def test_token_of_two_rotations_ago_is_reuse_within_the_grace_too(
         self, client: AsyncClient, ada: User
@@ -460,6 +490,15 @@ class TestEnd:
         assert len({response.json()["error"]["message"] for response in found}) == 1
         assert len(await rows(db)) == 1
 
+    async def test_only_sessions_of_the_account_are_listed_i_04(
+        self, client: AsyncClient, ada: User, grace: User
+    ) -> None:
+        tokens = [await log_in(client, user, device=user.email) for user in (ada, grace)]
+
+        for user, own in zip((ada, grace), tokens, strict=True):
+            listed = await client.get(SESSIONS, headers=bearer(own["access_token"]))
+            assert [item["device"] for item in listed.json()["items"]] == [user.email]
+
     async def test_admin_signs_an_account_out_everywhere(
         self, client: AsyncClient, db: AsyncSession, ada: User, admin: User
     ) -> None:
@@ -519,16 +558,33 @@ class TestEnd:
         assert (items[0]["id"], items[0]["kind"]) == (str(thief.session_id), "refresh")
 
     async def test_logout_acts_at_once_with_the_user_cache_i_09(
-        self, make_cached_app: MakeApp, ada: User
+        self, make_cached_app: MakeApp, ada: User, statements: list[str]
     ) -> None:
         app = make_cached_app(auth_user_cache_enabled=True)
         async with client_for(app) as client:
             tokens = await log_in(client, ada)
             assert await is_in(client, tokens["access_token"])
-            assert await is_in(client, tokens["access_token"])  # from the cache
+            statements.clear()
+            assert await is_in(client, tokens["access_token"])
+            assert statements == []  # from the cache
 
             await client.post("/api/v1/auth/logout", headers=bearer(tokens["access_token"]))
 
+            assert not await is_in(client, tokens["access_token"])
+
+    @pytest.mark.slow
+    async def test_session_whose_end_redis_missed_ends_with_its_entry_i_09(
+        self, make_cached_app: MakeApp, db: AsyncSession, ada: User
+    ) -> None:
+        app = make_cached_app(auth_user_cache_enabled=True, auth_user_cache_ttl_seconds=1)
+        async with client_for(app) as client:
+            tokens = await log_in(client, ada)
+            assert await is_in(client, tokens["access_token"])
+            await db.execute(delete(LoginSession))
+            await db.commit()  # a session that tells no cache
+
+            assert await is_in(client, tokens["access_token"])
+            await asyncio.sleep(1.1)
             assert not await is_in(client, tokens["access_token"])
 
 
