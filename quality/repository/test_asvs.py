@@ -32,6 +32,10 @@ STANDARD = """
 17.1 23  17.2 22223333  17.3 22
 """
 OUT_OF_SCOPE = 3
+# What a life cycle of accounts is built for: each is held by a test with a name, not by a file.
+BY_NAME = """
+6.2.2 6.2.3 6.2.4 6.4.3 6.6.2 6.6.3 7.2.3 7.2.4 7.3.1 7.3.2 7.4.1 7.4.2 7.4.3 7.4.5 7.5.1 7.5.2 10.4.5 10.4.8 10.4.9 11.5.1
+"""
 
 
 class Row(NamedTuple):
@@ -42,7 +46,12 @@ class Row(NamedTuple):
 
     @property
     def tests(self) -> list[str]:
-        return re.findall(r"`([\w/]+/test_\w+\.py)`", self.shown_by)
+        return re.findall(r"`([\w/]+/test_\w+\.py)(?:::\w+)?`", self.shown_by)
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Each file that is named with one of its tests, and that test."""
+        return re.findall(r"`([\w/]+/test_\w+\.py)::(\w+)`", self.shown_by)
 
     @property
     def attacks(self) -> list[str]:
@@ -78,6 +87,11 @@ def standard() -> dict[str, int]:
 
 def exists(test: str) -> bool:
     return any((folder / test).is_file() for folder in TESTS)
+
+
+def has(test: str, name: str) -> bool:
+    sources = [(folder / test).read_text("utf-8") for folder in TESTS if (folder / test).is_file()]
+    return any(f"def {name}(" in source for source in sources)
 
 
 def registered_attacks() -> set[str]:
@@ -135,6 +149,16 @@ class TestEvidence:
 
     def test_names_tests_that_exist(self) -> None:
         assert [(row.ids, test) for row in ROWS for test in row.tests if not exists(test)] == []
+
+    def test_names_functions_that_exist(self) -> None:
+        named = [(test, name) for row in ROWS for test, name in row.named]
+
+        assert [(test, name) for test, name in named if not has(test, name)] == []
+
+    def test_of_the_life_cycle_has_the_names_of_its_tests(self) -> None:
+        by_name = {id_ for row in ROWS for id_ in row.ids if row.named}
+
+        assert set(BY_NAME.split()) - by_name == set()
 
     def test_names_files_of_tests_that_exist(self) -> None:
         named = set(re.findall(r"`(test_\w+\.py)`", TEXT))
