@@ -21,9 +21,10 @@ async def put_role(
     if role is not None and role.permissions == words:
         return role
     old = role.permissions.split() if role else None
-    role = role or Role(name=name)
+    if role is None:
+        role = Role(name=name, permissions=words)
+        await roles.add(role)
     role.permissions = words
-    await roles.put(role)
     await _record(db, "role.changed", actor_id, name, old, words.split())
     return role
 

@@ -10,10 +10,11 @@ from app.core.errors import Conflict
 from app.models.role import Role
 
 MAX_ROLES = 100
+_LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended("roles", 0)))
 
 
 class RoleRepository:
-    """Reads, makes, replaces and deletes roles."""
+    """Reads, makes and deletes roles."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -27,8 +28,13 @@ class RoleRepository:
         query = select(Role).where(Role.name == name).with_for_update()
         return await self.session.scalar(query)
 
-    async def put(self, role: Role) -> None:
-        """Store ``role``, new or changed. Raises ``Conflict`` for the 101st, and where another request was faster."""
+    async def add(self, role: Role) -> None:
+        """Insert ``role``. Raises ``Conflict`` for the 101st, and where another request was faster.
+
+        New roles are inserted and counted one after another: the lock sees to it, and a SQLite database has one writer.
+        """
+        if self.session.get_bind().dialect.name == "postgresql":
+            await self.session.execute(_LOCK)
         self.session.add(role)
         try:
             await self.session.flush()

@@ -1,8 +1,10 @@
 """Roles and what they permit, who may change whom, and what of it is in the audit log. The ids are those of traps."""
 
+import asyncio
+
 import pytest
 from httpx2 import AsyncClient, Response
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.v1.routes.audit import FILTERS
@@ -12,6 +14,7 @@ from app.models.audit import AuditEntry
 from app.models.role import Role
 from app.models.user import User
 from app.repositories.audit import NEWEST_FIRST
+from app.repositories.role import MAX_ROLES
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import MakeUser, headers_of
 from tests.fixtures.cache import statements
@@ -35,6 +38,11 @@ async def ask(
     client: AsyncClient, user: User, method: str, path: str, body: object = None
 ) -> Response:
     return await client.request(method, ADMIN + path, json=body, headers=headers_of(user))
+
+
+async def make_roles(db: AsyncSession, count: int, name: str = "r") -> None:
+    db.add_all([Role(name=f"{name}{number}", permissions="") for number in range(count)])
+    await db.commit()
 
 
 async def permissions_of(client: AsyncClient, user: User) -> object:
@@ -85,6 +93,38 @@ class TestRole:
         response = await ask(client, admin, "PUT", f"/roles/{name}", {"permissions": []})
 
         assert response.status_code == 422
+
+    async def test_there_are_a_hundred_roles_and_each_can_be_replaced(
+        self, client: AsyncClient, db: AsyncSession, admin: User
+    ) -> None:
+        await make_roles(db, MAX_ROLES - 1)
+        words = {"permissions": ["users:read"]}
+
+        hundredth, more, replaced = [
+            await ask(client, admin, "PUT", f"/roles/{name}", words) for name in ("z", "more", "r0")
+        ]
+
+        assert (hundredth.status_code, more.status_code, replaced.status_code) == (200, 409, 200)
+        listed = (await ask(client, admin, "GET", "/roles")).json()["items"]
+        assert len(listed) == MAX_ROLES
+        await make_roles(db, 1, name="by-hand")
+        assert (await ask(client, admin, "PUT", "/roles/r1", words)).status_code == 200
+
+    async def test_two_roles_at_once_are_not_one_too_many(
+        self, client: AsyncClient, db: AsyncSession, admin: User
+    ) -> None:
+        await make_roles(db, MAX_ROLES - 1)
+        for round_ in range(5):
+            responses = await asyncio.gather(
+                *(
+                    ask(client, admin, "PUT", f"/roles/{name}{round_}", {"permissions": []})
+                    for name in ("one", "other", "third")
+                )
+            )
+
+            assert sorted(response.status_code for response in responses) == [200, 409, 409]
+            await db.execute(delete(Role).where(Role.name.not_like("r%")))
+            await db.commit()
 
     async def test_role_that_does_not_exist_cannot_be_given(
         self, client: AsyncClient, db: AsyncSession, admin: User, ada: User
