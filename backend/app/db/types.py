@@ -90,3 +90,8 @@ def uuid7() -> UUID:
         | 0b10 << 62
         | random & 0x3FFF_FFFF_FFFF_FFFF
     )
+
+
+def first_uuid7(at: datetime) -> UUID:
+    """The least key of this millisecond: what was made before has a smaller one."""
+    return UUID(int=int(at.timestamp() * 1_000) << 80)

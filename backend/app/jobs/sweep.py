@@ -1,5 +1,6 @@
 """Deletes what has expired: every hour as a job, and by ``python -m app.cli sweep``."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -9,6 +10,8 @@ from app.core.config import Settings
 from app.db.types import utc_now
 from app.jobs.base import Handler, JobContext, JobKind, JobPayload, Schedule
 from app.repositories.job import JobRepository
+
+logger = logging.getLogger("app.jobs")
 
 ROWS = 5_000  # of a statement, with a commit after each: nobody waits long for a row
 
@@ -30,14 +33,22 @@ async def sweep_dead_jobs(db: AsyncSession, settings: Settings, now: datetime, l
 
 
 async def sweep_all(db: AsyncSession, settings: Settings, sweeps: Sequence[Sweep]) -> int:
-    """Everything that has expired. Commits after each statement."""
-    total, now = 0, utc_now()
+    """Everything that has expired. Commits after each statement. One that fails is raised when the others have run."""
+    total, now, failures = 0, utc_now(), []
     for sweep in sweeps:
         deleted = ROWS
         while deleted == ROWS:
-            deleted = await sweep(db, settings, now, ROWS)
-            await db.commit()
+            try:
+                deleted = await sweep(db, settings, now, ROWS)
+                await db.commit()
+            except Exception as exc:
+                await db.rollback()
+                logger.warning("sweep_failed", extra={"sweep": sweep.__name__}, exc_info=exc)
+                failures.append(exc)
+                break
             total += deleted
+    if failures:
+        raise failures[0]
     return total
 
 

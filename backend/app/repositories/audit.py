@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.context import request_id_var
+from app.db.types import first_uuid7
 from app.models.audit import AuditEntry
 from app.repositories.base import BaseRepository, changed_rows
 from app.repositories.pages import sorts
@@ -43,18 +44,27 @@ class AuditRepository:
         await self.session.execute(_INSERT, entry)
 
     async def delete_before(self, prefix: str, before: datetime, limit: int) -> int:
-        """Delete at most ``limit`` entries whose action begins with ``prefix``, and say how many."""
-        outdated = (
-            select(AuditEntry.id)
-            .where(
-                # Not a range of words: what lies between two depends on the collation of the database.
-                AuditEntry.action.startswith(prefix, autoescape=True),
-                AuditEntry.at < before,
-            )
-            .limit(limit)
+        """Delete at most ``limit`` entries of before whose action begins with ``prefix``, and say how many."""
+        outdated = outdated_entries(prefix, before, limit)
+        done = await self.session.execute(
+            delete(AuditEntry).where(AuditEntry.id.in_(outdated)),
+            execution_options={"synchronize_session": False},
         )
-        done = await self.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(outdated)))
         return changed_rows(done)
+
+
+def outdated_entries(prefix: str, before: datetime, limit: int) -> Select[UUID]:
+    """The oldest of them, by the primary key, which grows with time: the rest of the log is not read."""
+    return (
+        select(AuditEntry.id)
+        .where(
+            AuditEntry.id < first_uuid7(before),
+            # Not a range of words: what lies between two depends on the collation of the database.
+            AuditEntry.action.startswith(prefix, autoescape=True),
+        )
+        .order_by(AuditEntry.id)
+        .limit(limit)
+    )
 
 
 def events_of(session: AsyncSession, user_id: UUID) -> BaseRepository[AuditEntry]:

@@ -71,13 +71,17 @@ class IdempotencyKeyRepository:
 
 
 async def delete_expired_keys(session: AsyncSession, expired: datetime, limit: int) -> int:
-    """Delete at most ``limit`` keys that are as old, and say how many."""
+    """Delete at most ``limit`` keys that are as old, and say how many.
+
+    The condition stands twice, as in each sweep of rows that may be taken up again: PostgreSQL waits for whoever does so,
+    and looks again at the row alone.
+    """
     key = tuple_(IdempotencyKey.caller_id, IdempotencyKey.key)
-    columns = select(IdempotencyKey.caller_id, IdempotencyKey.key)
-    old = columns.where(IdempotencyKey.created_at <= expired).limit(limit)
+    is_old = IdempotencyKey.created_at <= expired
+    old = select(IdempotencyKey.caller_id, IdempotencyKey.key).where(is_old).limit(limit)
     return changed_rows(
         await session.execute(
-            delete(IdempotencyKey).where(key.in_(old)),
+            delete(IdempotencyKey).where(key.in_(old), is_old),
             execution_options={"synchronize_session": False},
         )
     )

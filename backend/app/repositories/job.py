@@ -141,8 +141,12 @@ class JobRepository:
 
     async def delete_dead(self, before: datetime, limit: int) -> int:
         """Delete at most ``limit`` jobs that died before then, and say how many."""
-        old = select(Job.id).where(Job.failed_at < before).limit(limit)
-        done = await self.session.execute(delete(Job).where(Job.id.in_(old)))
+        is_old = Job.failed_at < before  # twice: see ``delete_expired_keys``
+        old = select(Job.id).where(is_old).limit(limit)
+        done = await self.session.execute(
+            delete(Job).where(Job.id.in_(old), is_old),
+            execution_options={"synchronize_session": False},
+        )
         return changed_rows(done)
 
     async def tick(self, name: str, tick: datetime) -> bool:
