@@ -45,7 +45,8 @@ FILL = (
 )
 FLAGS: tuple[dict[str, str], ...] = (
     {},
-    *({name: value} for name in ("is_active", "is_superuser") for value in ("true", "false")),
+    {"is_active": "false"},
+    {"is_superuser": "true"},
     {"role": "support"},
 )
 PAIRS: tuple[dict[str, str], ...] = (

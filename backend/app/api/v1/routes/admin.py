@@ -78,9 +78,9 @@ def conditions_of(query: UserQuery) -> list[ColumnElement[bool]]:
     if query.email_prefix is not None:
         found.append(starts_with(User.email, query.email_prefix.lower()))
     if query.is_active is not None:
-        found.append(User.is_active == (true() if query.is_active else false()))
+        found.append(User.is_active == false())
     if query.is_superuser is not None:
-        found.append(User.is_superuser == (true() if query.is_superuser else false()))
+        found.append(User.is_superuser == true())
     if query.role is not None:
         found.append(User.role == query.role)
     return found

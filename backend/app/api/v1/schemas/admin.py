@@ -7,10 +7,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from app.api.v1.schemas.page import PageQuery
 from app.api.v1.schemas.role import GivenRole
 from app.api.v1.schemas.user import UserPublic
-from app.core.http.fields import matches
 from app.models.user import EMAIL_MAX_LENGTH
 
-Flag = Annotated[bool, BeforeValidator(matches("true|false"))]
+
+def flag(sent: object) -> object:
+    """The flag that a query parameter spells, in the one form that it has; ``sent`` where it is none."""
+    return {"true": True, "false": False}.get(sent, sent) if isinstance(sent, str) else sent
+
+
+OnlyTrue = Annotated[Literal[True], BeforeValidator(flag)]
+OnlyFalse = Annotated[Literal[False], BeforeValidator(flag)]
 Prefix = Annotated[str, Field(min_length=1, max_length=EMAIL_MAX_LENGTH, pattern=r"^[\x21-\x7e]+$")]
 
 
@@ -23,15 +29,16 @@ class UserAdmin(UserPublic):
 class UserQuery(PageQuery):
     """Only what an index serves: ``email_prefix`` with the orders by ``email``, one other filter with those by ``created``.
 
-    Two filters at once read every row that one of them finds: 1,000 blocks a page among a million accounts.
+    Two filters at once read every row that one of them finds: 1,000 blocks a page among a million accounts. A flag finds
+    the few; the first page of everybody else would read all of the few, if they are the oldest.
     """
 
     sort: Literal["created", "-created", "email", "-email"] | None = Field(
         None, description="`email` if there is an `email_prefix`, else `created`."
     )
     email_prefix: Prefix | None = None
-    is_active: Flag | None = None
-    is_superuser: Flag | None = None
+    is_active: OnlyFalse | None = Field(None, description="Who was deactivated.")
+    is_superuser: OnlyTrue | None = Field(None, description="Who is an admin.")
     role: GivenRole | None = None
 
     @property

@@ -1,19 +1,23 @@
 """Security events of one's own, and which accounts are trusted with more."""
 
+import re
 from uuid import UUID
 
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.dependencies import VerifiedCaller
 from app.db.session import SessionFactory
 from app.db.types import utc_now
 from app.models.audit import AuditEntry
 from app.models.user import User
+from app.repositories.audit import NEWEST_FIRST, events_of
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.jobs import Jobs
 from tests.fixtures.mailed import NEW_PASSWORD, headers_from, log_in, mails, post, reasons
+from tests.fixtures.plans import plan_of
 from tests.fixtures.resource import Endpoint, Resource
 
 EVENTS = "/api/v1/auth/events"
@@ -71,6 +75,14 @@ class TestEvents:
         assert found[-1]["source"] == "127.0.0.1"
         assert len({event["session_id"] for event in found}) == 1
         assert set(found[0]) == {"id", "action", "at", "source", "session_id"}
+
+    async def test_l3_page_is_read_from_an_index(self, db: AsyncSession, ada: User) -> None:
+        query = events_of(db, ada.id).base_query().order_by(*NEWEST_FIRST.order_by()).limit(21)
+
+        plan = await plan_of(db, query)
+
+        assert "ix_audit_log_subject_id" in plan, plan
+        assert not re.search("Seq Scan|Sort|Bitmap|TEMP B-TREE", plan), plan
 
     async def test_cursor_of_nothing_is_422(self, client: AsyncClient, ada: User) -> None:
         response = await client.get(EVENTS, params={"after": "x"}, headers=headers_of(ada))
