@@ -87,6 +87,19 @@ class TestReplay:
 
         assert (swept, await books(db)) == (1, 2)
 
+    async def test_response_that_this_release_cannot_read_is_409(
+        self, client: AsyncClient, db: AsyncSession, ada: User
+    ) -> None:
+        await create(client, ada, "1", "k")
+        await db.execute(update(IdempotencyKey).values(response='{"title": "of before"}'))
+        await db.commit()
+
+        response = await create(client, ada, "1", "k")
+
+        assert (response.status_code, await books(db)) == (409, 1)
+        assert "Idempotent-Replayed" not in response.headers
+        assert response.json()["error"]["message"].startswith("This request has succeeded")
+
     async def test_keyed_is_five_statements_and_a_replay_four(
         self, client: AsyncClient, ada: User, statements: list[str]
     ) -> None:

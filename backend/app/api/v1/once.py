@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -48,7 +48,8 @@ class Once:
         """What ``act`` returns, stored under the key in its transaction; ``act`` must be the first to change anything.
 
         An error stores nothing and changes nothing, so the request may be repeated. Raises ``Conflict`` while the
-        same key is in flight, and ``ValidationFailed`` where it came with another request.
+        same key is in flight, or where this release cannot read what another one has stored, and ``ValidationFailed``
+        where the key came with another request.
         """
         if self._key is None:
             return self._told(await act())
@@ -68,8 +69,13 @@ class Once:
         if stored.fingerprint != fingerprint:
             message = "The key came with another request"
             raise ValidationFailed.about("header", HEADER, msg=message, kind="key_reused")
+        try:
+            result = schema.model_validate_json(stored.response)
+        except ValidationError:
+            message = "This request has succeeded; its response is of another release, and not shown again"
+            raise Conflict(message) from None
         self._response.headers[REPLAYED] = "true"
-        return schema.model_validate_json(stored.response)
+        return result
 
     async def _fingerprint(self) -> str:
         """Of method, path, query and body: what else a client sends does not change the work."""
