@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 
+from app.auth.administration import set_access
 from app.auth.dependencies import (
     get_current_user,
     get_self_or_admin,
@@ -31,6 +32,7 @@ from app.core.http.fastapi_internals import Dependant
 from app.core.settings.problems import describe
 from app.db.session import SessionFactory
 from app.db.types import utc_now
+from app.models.user import User
 from app.repositories.user import UserRepository
 
 T = TypeVar("T")
@@ -71,11 +73,7 @@ def create_superuser(
         password = read_password(password_stdin)
         check_new_password(password, address, settings)
         hashed = hash_password(password, rounds=settings.password_hash_rounds)
-        with_accounts(
-            lambda users: users.create(
-                address, hashed, is_superuser=True, email_verified_at=utc_now()
-            )
-        )
+        with_accounts(partial(create_admin, email=address, hashed_password=hashed))
     except ValidationFailed as error:
         raise failed(error.details["errors"][0]["msg"]) from None
     except (AppError, ValueError) as error:
@@ -109,8 +107,17 @@ async def promote_account(users: UserRepository, email: str) -> None:
     user = await users.get_by_email(email)
     if user is None:
         raise NotFound(f"{email} is not registered")
-    user.is_superuser = True
+    await make_admin(users, user)
+
+
+async def create_admin(users: UserRepository, email: str, hashed_password: str) -> None:
+    await make_admin(users, await users.create(email, hashed_password))
+
+
+async def make_admin(users: UserRepository, user: User) -> None:
+    """Noted in the audit log, as ``set-access`` notes it."""
     user.email_verified_at = user.email_verified_at or utc_now()
+    await set_access(users.session, user, is_superuser=True, role=user.role, actor_id=None)
 
 
 @cli.command()

@@ -33,14 +33,12 @@ class UserRepository(BaseRepository[User]):
         hashed_password: str,
         *,
         is_superuser: bool = False,
-        email_verified_at: datetime | None = None,
     ) -> User:
         """Insert an account. Raises ``Conflict`` when the address is taken: the unique index decides."""
         user = User(
             email=email,
             hashed_password=hashed_password,
             is_superuser=is_superuser,
-            email_verified_at=email_verified_at,
         )
         with conflict_if_taken():
             return await self.add(user)

@@ -48,6 +48,7 @@ class TestCreateSuperuser:
         assert user is not None
         assert user.is_superuser
         assert verify_password(PASSWORD, user.hashed_password)
+        assert await became_admin(db, user)
 
     async def test_second_superuser_of_one_email_is_rejected_in_one_sentence(
         self, database_url: str
@@ -76,6 +77,7 @@ class TestCreateSuperuser:
         assert user is not None
         await db.refresh(user)
         assert (user.is_superuser, user.hashed_password) == (True, hashed)
+        assert await became_admin(db, user)
 
     async def test_promotion_invalidates_the_cached_account(
         self, make_cached_app: MakeApp, any_redis_url: str, database_url: str, ada: User
@@ -298,6 +300,13 @@ class TestEndSessions:
         done = await cli("end-sessions", *arguments, DATABASE_URL=database_url)
 
         assert (done.exit_code, done.stderr.strip()) == (1, sentence)
+
+
+async def became_admin(db: AsyncSession, user: User) -> bool:
+    """Whether the audit log says so, once."""
+    [entry] = await db.scalars(select(AuditEntry).where(AuditEntry.subject_id == user.id))
+    noted = {"is_superuser": [False, True]}
+    return (entry.action, entry.actor_id, entry.details) == ("user.access_changed", None, noted)
 
 
 class TestSetAccess:
