@@ -111,14 +111,17 @@ def sorts(key: Column, **columns: Column) -> dict[str, Sort]:
     }
 
 
-def starts_with(column: Column, prefix: str) -> ColumnElement[bool]:
+def starts_with(column: Column, prefix: str, name: str) -> ColumnElement[bool]:
     """The condition that a text begins with ``prefix``, as a range, which every index and plan serves; LIKE is not.
 
-    ``column`` is an ``ordered_text``. Raises ``ValidationFailed`` where no text can follow those with this prefix.
+    ``column`` is an ``ordered_text``, ``name`` the query parameter. Raises ``ValidationFailed`` about it where no text
+    can follow those with this prefix.
     """
+    if not prefix:
+        return column >= prefix
     code = ord(prefix[-1]) + 1
     if code > LAST_CODE_POINT:
-        raise invalid("prefix", "prefix", "This is no prefix of a text")
+        raise invalid(name, "prefix", "This is no prefix of a text")
     successor = prefix[:-1] + chr(SURROGATES.stop if code in SURROGATES else code)
     return (column >= prefix) & (column < successor)
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from sqlalchemy import String, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,7 +21,7 @@ from app.db.base import Base
 from app.db.types import uuid7
 from app.models.mixins import IdMixin, TimestampMixin
 from app.models.user import User
-from app.repositories.pages import CURSOR_MAX_LENGTH, sorts
+from app.repositories.pages import CURSOR_MAX_LENGTH, sorts, starts_with
 from tests.fixtures.auth import headers_of
 from tests.fixtures.books import SORTS, Book, app
 from tests.fixtures.cache import statements
@@ -246,6 +247,18 @@ class TestPrefix:
         )
 
         assert response.status_code == 422
+        error = response.json()["error"]["details"]["errors"][0]
+        assert (error["loc"], error["type"]) == (["query", "title_prefix"], "prefix")
+
+    async def test_l5_every_text_begins_with_the_empty_one(
+        self, db: AsyncSession, ada: User, app: FastAPI
+    ) -> None:
+        await put(db, book(ada, 1), book(ada, 2, title=""))
+
+        found = await db.scalars(select(Book.title).where(starts_with(Book.title, "", "prefix")))
+
+        assert {*found} == {"b", ""}
+        await db.rollback()  # else the table could not be dropped
 
 
 class TestPlan:

@@ -76,7 +76,7 @@ def conditions_of(query: UserQuery) -> list[ColumnElement[bool]]:
     """Flags as literals: the partial indexes serve no parameter."""
     found = []
     if query.email_prefix is not None:
-        found.append(starts_with(User.email, query.email_prefix.lower()))
+        found.append(starts_with(User.email, query.email_prefix.lower(), "email_prefix"))
     if query.is_active is not None:
         found.append(User.is_active == false())
     if query.is_superuser is not None:
