@@ -79,12 +79,12 @@ class UserRepository(BaseRepository[User]):
         """Around a change that may take ``without`` from the active admins. Raises ``Conflict`` if none would be left.
 
         The lock lets such changes happen one after another; a SQLite database has one writer. To count first and write
-        then would let two of them pass.
+        then would let two of them pass. Foreign keys to these accounts do not wait for it.
         """
         if not (without.is_superuser and without.is_active):
             yield
             return
-        await self.session.execute(_ADMINS.order_by(User.id).with_for_update())
+        await self.session.execute(_ADMINS.order_by(User.id).with_for_update(key_share=True))
         yield
         if await self.session.scalar(_ADMINS.limit(1)) is None:
             raise Conflict("The last active admin cannot go")

@@ -148,6 +148,24 @@ class TestRole:
 
         assert (used.status_code, unused.status_code) == (409, 204)
 
+    async def test_role_of_an_admin_is_not_waited_for_while_another_one_goes(
+        self,
+        client: AsyncClient,
+        session_factory: SessionFactory,
+        admin: User,
+        helper: User,
+    ) -> None:
+        """The foreign key looks at accounts that ``keeping_an_admin`` has locked: each would wait for the other."""
+        access = {"is_superuser": True, "role": "support"}
+        await ask(client, admin, "PUT", f"/users/{helper.id}/access", access)
+        async with session_factory() as db:
+            user = await db.get_one(User, admin.id)
+            async with UserRepository(db).keeping_an_admin(without=user):
+                deleting = ask(client, admin, "DELETE", "/roles/support")
+                response = await asyncio.wait_for(deleting, timeout=1)
+
+        assert response.status_code == 409
+
     def test_unknown_word_grants_nothing(self) -> None:
         assert from_words("users:read of:tomorrow") == {Permission.USERS_READ}
 
