@@ -54,7 +54,7 @@ Break = Callable[[FastAPI, Callers], None]
 
 class TestMatrix:
     @ROWS
-    async def test_every_caller_gets_the_status_of_its_cell(
+    async def test_a2_every_caller_gets_the_status_of_its_cell(
         self, app: FastAPI, callers: Callers, row: Row
     ) -> None:
         assert await violations(app, row, callers) == []

@@ -100,13 +100,13 @@ class TestReplay:
         assert "Idempotent-Replayed" not in response.headers
         assert response.json()["error"]["message"].startswith("This request has succeeded")
 
-    async def test_keyed_is_five_statements_and_a_replay_four(
+    async def test_without_a_key_is_two_statements_keyed_five_and_a_replay_four(
         self, client: AsyncClient, ada: User, statements: list[str]
     ) -> None:
         lock = int(is_postgres())
-        for count in (4 + lock, 3 + lock):
+        for code, keys, count in (("0", [], 2), ("1", ["k"], 4 + lock), ("1", ["k"], 3 + lock)):
             statements.clear()
-            await create(client, ada, "1", "k")
+            await create(client, ada, code, *keys)
             assert len(statements) == count, statements
 
 

@@ -359,7 +359,7 @@ class TestStatuses:
     """Each operation is made to return everything that it can, and the document lists just that."""
 
     @pytest.mark.parametrize("name", OPERATIONS)
-    async def test_declared_statuses_are_those_that_are_returned(  # noqa: PLR0917  fixtures come by name
+    async def test_u2_declared_statuses_are_those_that_are_returned(  # noqa: PLR0917  fixtures come by name
         self,
         app: FastAPI,
         client: AsyncClient,

@@ -262,7 +262,7 @@ class TestPrefix:
 
 
 class TestPlan:
-    async def test_page_is_one_statement_beside_that_of_the_caller(
+    async def test_page_is_two_statements_with_that_of_the_caller(
         self, client: AsyncClient, db: AsyncSession, ada: User, statements: list[str]
     ) -> None:
         await put(db, *(book(ada, number) for number in range(5)))

@@ -4,12 +4,13 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
 import pytest
 from httpx2 import AsyncClient, Response
 from pydantic import ValidationError
-from sqlalchemy import delete, select, true
+from sqlalchemy import delete, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.v1.routes.admin import conditions_of
@@ -20,8 +21,11 @@ from app.models.user import User
 from app.repositories.user import SORTS
 from tests.fixtures.auth import PASSWORD, MakeUser, headers_of
 from tests.fixtures.cache import statements
+from tests.fixtures.callers import SAFE, Callers, send
 from tests.fixtures.mailed import headers_from
+from tests.fixtures.matrix import MATRIX, Row
 from tests.fixtures.plans import plan_of
+from tests.fixtures.resource import ErrorCase
 
 __all__ = ["statements"]  # the fixture
 
@@ -67,6 +71,13 @@ def index_of(query: dict[str, str]) -> str:
 
 
 ALLOWED = [*allowed()]
+# To demote an account that is no admin would be no change.
+PROMOTION = ErrorCase(bodies={"access": lambda: {"is_superuser": True, "role": None}})
+AUDITED = [
+    replace(row, resource=row.resource.with_case(PROMOTION))
+    for row in MATRIX
+    if row.route.path.startswith("/api/v1/admin") and row.route.method not in SAFE
+]
 
 
 async def ask(client: AsyncClient, admin: User, **query: str | int) -> Response:
@@ -91,6 +102,11 @@ async def everybody(make_user: MakeUser, admin: User, ada: User, grace: User) ->
     await make_user("adam@example.com", is_active=False)
     await make_user("second@example.com", is_superuser=True)
     return admin
+
+
+async def count_of_entries(db: AsyncSession) -> int:
+    await db.rollback()
+    return await db.scalar(select(func.count()).select_from(AuditEntry)) or 0
 
 
 class TestList:
@@ -205,6 +221,17 @@ class TestAudit:
         ("demote", ["user.access_changed"]),
         ("delete", ["user.deleted"]),
     )
+
+    @pytest.mark.parametrize("row", AUDITED, ids=lambda row: str(row.route))
+    async def test_a5_each_success_is_noted_and_nothing_else(
+        self, client: AsyncClient, db: AsyncSession, callers: Callers, row: Row
+    ) -> None:
+        for name, caller in callers.items():
+            for exists in (True, False):
+                before = await count_of_entries(db)
+                response = await send(client, row, caller, exists=exists)
+                noted = await count_of_entries(db) - before
+                assert (noted > 0) == response.is_success, f"{name}: {response.text}"
 
     @pytest.mark.parametrize(("name", "actions"), CHANGES)
     async def test_a5_change_and_entry_are_there_or_neither(

@@ -9,8 +9,11 @@ from app.models.login_session import LoginSession
 from app.models.user import User
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import PASSWORD, headers_of
+from tests.fixtures.cache import statements
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.mailed import headers_from
+
+__all__ = ["statements"]  # the fixture
 
 ME = "/api/v1/users/me"
 
@@ -30,6 +33,13 @@ class TestChange:
         assert [r.json()["display_name"] for r in (named, same, cleared)] == ["Ada", "Ada", None]
         assert [r.headers["ETag"] for r in (named, same, cleared)] == ['"2"', '"2"', '"3"']
         assert (await client.get(ME, headers=headers_of(ada))).json() == cleared.json()
+
+    async def test_change_is_three_statements_with_that_of_the_caller(
+        self, client: AsyncClient, ada: User, statements: list[str]
+    ) -> None:
+        await change(client, ada, {"display_name": "Ada"})
+
+        assert [each.split()[0] for each in statements] == ["SELECT", "SELECT", "UPDATE"]
 
     async def test_u1_only_the_version_that_was_read_is_changed(
         self, client: AsyncClient, ada: User

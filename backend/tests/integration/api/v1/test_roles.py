@@ -79,7 +79,7 @@ class TestRole:
         }
         assert await permissions_of(client, ada) == {"role": None, "permissions": []}
 
-    async def test_role_is_read_by_the_statement_of_the_current_user(
+    async def test_role_adds_none_to_the_statements_of_the_current_user(
         self, client: AsyncClient, helper: User, statements: list[str]
     ) -> None:
         await permissions_of(client, helper)
