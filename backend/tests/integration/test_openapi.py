@@ -20,13 +20,14 @@ from app.cli import calls as calls_of
 from app.core.app_factory import create_app
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
+from app.db.base import Base
 from app.db.types import utc_now
 from app.models.idempotency_key import IdempotencyKey
 from app.models.user import User
 from tests.fixtures.api_calls import BODY_LIMIT, MARKER, Call, app_on
 from tests.fixtures.auth import headers_of
 from tests.fixtures.authorization import served
-from tests.fixtures.callers import Caller, Callers, path_of, send
+from tests.fixtures.callers import BODIES, Caller, Callers, arranged, path_of, send
 from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import MakeApp, client_for
 from tests.fixtures.matrix import NONE, OPERATIONS, Row
@@ -391,6 +392,37 @@ class TestStatuses:
         assert {int(status) for status in operation["responses"]} == {
             response.status_code for response in responses
         }
+
+
+COLUMNS = {column.name for table in Base.metadata.tables.values() for column in table.columns}
+BODY = "application/json"
+
+
+class TestMassAssignment:
+    @pytest.mark.parametrize("name", [name for name, row in OPERATIONS.items() if row.body != NONE])
+    async def test_a3_column_that_a_body_does_not_name_is_422(
+        self, client: AsyncClient, schema: dict[str, Any], callers: Callers, name: str
+    ) -> None:
+        row = OPERATIONS[name]
+        operation = schema["paths"][row.route.path][row.route.method.lower()]
+        declared = operation["requestBody"]["content"].get(BODY)
+        if declared is None:
+            return  # a form or a file
+        properties = resolve(schema, declared["schema"])["properties"]
+        caller = entitled(row, callers)
+        make = row.resource.bodies.get(row.body)
+        body: Any = make() if make else BODIES[row.body](caller)["json"]
+
+        async with arranged(caller, row.resource.path_objects) as about:
+            for column in COLUMNS - properties.keys():
+                sent = {**body, column: True}
+                response = await client.request(
+                    row.route.method, path_of(row, about), json=sent, headers=caller.headers
+                )
+
+                assert response.status_code == 422, column
+                [error] = response.json()["error"]["details"]["errors"]
+                assert (error["loc"], error["type"]) == (["body", column], "extra_forbidden")
 
 
 class TestRoutes:

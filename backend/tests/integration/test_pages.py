@@ -219,6 +219,26 @@ class TestCursor:
 
         assert 0 < read < 3_500
 
+    @pytest.mark.parametrize("sort", ["title", "-lent", "created"])
+    async def test_l2_mutated_cursor_shows_only_ones_own_rows_or_is_422(
+        self, client: AsyncClient, db: AsyncSession, ada: User, grace: User, sort: str
+    ) -> None:
+        rows = [book(ada, number) for number in range(9)]
+        await put(db, *rows, *(book(grace, number) for number in range(9)))
+        own = {str(row["id"]) for row in rows}
+        seeded, real = random.Random(18), SORTS[sort].cursor_of(Book(**rows[4]))
+        statuses = set()
+
+        for _ in range(60):
+            at = seeded.randrange(len(real))
+            mutated = real[:at] + seeded.choice("ABZaz09-_") + real[at + 1 :]
+            response = await page_behind(client, ada, sort, mutated)
+
+            statuses.add(response.status_code)
+            if response.is_success:
+                assert {item["id"] for item in response.json()["items"]} <= own, mutated
+        assert statuses == {200, 422}
+
 
 class TestPrefix:
     """L5: the range of a prefix is what begins with it, for each class of code points."""

@@ -199,6 +199,15 @@ class TestActivation:
         assert (await client.post("/api/v1/auth/refresh", json=again)).status_code == 401
         assert (await client.post("/api/v1/auth/login", json=login)).status_code == 200
 
+    async def test_m1_change_of_nothing_activates_nobody(
+        self, client: AsyncClient, admin: User, make_user: MakeUser
+    ) -> None:
+        sleeping = await make_user("sleeping@example.com", is_active=False)
+
+        response = await do(client, ("PATCH", f"{USERS}/{{id}}", {}), admin, sleeping)
+
+        assert (response.status_code, response.json()["is_active"]) == (200, False)
+
     async def test_change_of_nothing_is_no_new_version_and_no_entry(
         self, client: AsyncClient, db: AsyncSession, admin: User, ada: User
     ) -> None:
@@ -270,27 +279,37 @@ class TestLastAdmin:
         assert response.status_code == 409
         assert (await client.get("/api/v1/users/me", headers=headers_of(admin))).status_code == 200
 
-    @pytest.mark.parametrize("pair", [*combinations_with_replacement(GOODBYES, 2)], ids=str)
-    async def test_a1_two_admins_who_go_at_once_are_not_the_last(
+    @pytest.mark.parametrize(
+        ("names", "rounds"),
+        [
+            *((pair, 4) for pair in combinations_with_replacement(GOODBYES, 2)),
+            *(
+                pytest.param(three, 12, marks=pytest.mark.slow)
+                for three in combinations_with_replacement(GOODBYES, 3)
+            ),
+        ],
+        ids=str,
+    )
+    async def test_a1_admins_who_go_at_once_are_not_the_last(
         self,
         client: AsyncClient,
         session_factory: SessionFactory,
         make_user: MakeUser,
-        pair: tuple[str, str],
+        names: tuple[str, ...],
+        rounds: int,
     ) -> None:
-        for round_ in range(4):
-            one, other = [
-                await make_user(f"{name}{round_}@example.com", is_superuser=True)
-                for name in ("one", "other")
+        for round_ in range(rounds):
+            admins = [
+                await make_user(f"{number}.{round_}@example.com", is_superuser=True)
+                for number in range(len(names))
             ]
-            recent = [await headers_from(client, user.email) for user in (one, other)]
-            targets = [one, other] if round_ % 2 else [other, one]
+            recent = [await headers_from(client, user.email) for user in admins]
+            first = round_ % len(admins)
+            targets = admins[first:] + admins[:first]
             responses = await asyncio.gather(
                 *(
                     do(client, GOODBYES[name], by, by if name == "leave" else to, **headers)
-                    for name, by, to, headers in zip(
-                        pair, (one, other), targets, recent, strict=True
-                    )
+                    for name, by, to, headers in zip(names, admins, targets, recent, strict=True)
                 )
             )
 
