@@ -17,7 +17,16 @@ STAGES = (
     ("backend/tests/unit",),
     ("backend/tests/integration", "quality/adversarial", "quality/resilience"),
 )
-DEFAULT = ("auth", "core/middleware", "core/errors.py", "core/exception_handlers.py")
+DEFAULT = (
+    "auth",
+    "core/middleware",
+    "core/conditional.py",
+    "core/errors.py",
+    "core/exception_handlers.py",
+    "repositories/base.py",
+    "repositories/pages.py",
+    "api/v1/once.py",
+)
 RECORDED = Path("recorded")
 SETTINGS = Path("coverage.ini")
 

@@ -3,10 +3,13 @@
 import asyncio
 import sys
 from collections import Counter
+from contextlib import suppress
 from functools import partial
+from random import Random
 
 import asyncpg
 from sqlalchemy import select
+from sqlalchemy.orm.exc import StaleDataError
 
 from app.auth.password import needs_rehash
 from app.db.session import build_engine, build_session_factory
@@ -14,7 +17,7 @@ from app.models.user import User
 from app.repositories.user import UserRepository
 from quality.resilience.login_flood import log_in
 from quality.resilience.run import Run
-from quality.testkit.client import Connection
+from quality.testkit.client import Connection, Response
 from quality.testkit.server import PATIENCE_SECONDS, Server, serving, variables
 from quality.testkit.services import (
     PASSWORD,
@@ -30,7 +33,16 @@ CLIENTS = 50
 COMMANDS = 3
 OK = 200
 LOGINS = 3
+ADMINS = 3
+HALF = 0.5
+GOODBYES = (
+    ("PATCH", "", b'{"is_active": false}'),
+    ("PUT", "/access", b'{"is_superuser": false, "role": null}'),
+    ("DELETE", "", b""),
+)
+EXPECTED = {200, 204, 401, 403, 404, 409}
 USERS = "/api/v1/users"
+ADMIN = "/api/v1/admin/users"
 ROUNDS = 5  # of bcrypt, one more than those of the accounts that exist: each login renews a hash
 # Every client hashes at once, and that is not what is looked at here.
 ENVIRONMENT = {
@@ -49,6 +61,7 @@ async def measure(run: Run) -> None:
             await duplicate_creates(run, server, url)
             await beside_the_command_line(run, server, url, environment)
             await edits(run, server, url)
+            await admins_who_go(run, server, url)
 
 
 async def duplicate_creates(run: Run, server: Server, url: str) -> None:
@@ -125,8 +138,12 @@ async def edits(run: Run, server: Server, url: str) -> None:
     factory = build_session_factory(engine)
 
     async def deactivate(account: Account) -> None:
-        async with factory.begin() as session:
-            await UserRepository(session).set_active(account.id, False)
+        """As a client does that is told 409: again, because the renewed hash is another version."""
+        with suppress(StaleDataError):
+            async with factory.begin() as session:
+                await UserRepository(session).set_active(account.id, False)
+            return
+        await deactivate(account)
 
     async def log_in_once(account: Account) -> None:
         connection = Connection(server.port)
@@ -148,3 +165,42 @@ async def edits(run: Run, server: Server, url: str) -> None:
     renewed = [user for user in users if user.email in let_in]
     lost = sum(needs_rehash(user.hashed_password, rounds=ROUNDS) for user in renewed)
     run.report.exactly(f"{name}: renewals lost of {len(renewed)}", 0, lost)
+
+
+async def admins_who_go(run: Run, server: Server, url: str) -> None:
+    """Three admins deactivate, demote and delete one another at once, round after round: one of them stays."""
+    rounds = run.size(500, 30)
+    connections = [Connection(server.port) for _ in range(ADMINS)]
+    seeded = Random(11)  # noqa: S311  chooses what is tried, no secret
+    watcher = await asyncpg.connect(url)
+    without, odd = 0, Counter[int]()
+    for round_ in range(rounds):
+        await watcher.execute("DELETE FROM users")
+        addresses = [f"admin-{round_}-{number}@example.com" for number in range(ADMINS)]
+        admins = await create_accounts(url, *addresses, is_superuser=True)
+        targets = admins[1:] + admins[:1] if seeded.random() < HALF else admins
+        responses = await asyncio.gather(
+            *(
+                goodbye(connection, by, to, seeded.choice(GOODBYES))
+                for connection, by, to in zip(connections, admins, targets, strict=True)
+            )
+        )
+        odd.update(response.status for response in responses if response.status not in EXPECTED)
+        without += not await watcher.fetchval(
+            "SELECT count(*) FROM users WHERE is_superuser AND is_active"
+        )
+    await watcher.close()
+    for connection in connections:
+        connection.close()
+    name = f"{rounds} rounds of {ADMINS} admins who go at once"
+    run.report.exactly(f"{name}: rounds without an admin", 0, without)
+    run.report.exactly(f"{name}: other responses than successes and refusals", {}, dict(odd))
+
+
+async def goodbye(
+    connection: Connection, by: Account, to: Account, how: tuple[str, str, bytes]
+) -> Response:
+    method, path, body = how
+    connection.token = by.token
+    headers = [("Content-Type", "application/json")] if body else []
+    return await connection.request(method, f"{ADMIN}/{to.id}{path}", headers, body)

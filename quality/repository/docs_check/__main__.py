@@ -31,6 +31,7 @@ SEES_A_RESOURCE = (
     "backend/tests/integration/test_authorization_matrix.py backend/tests/integration/test_migrations.py "
     "backend/tests/integration/test_invariants.py backend/tests/integration/test_cli.py"
 )
+OF_THE_RECIPE = "-q -n 0 backend/tests/integration/api/v1/test_notes.py"
 NEEDS_SERVICES = "-q -n 0 backend/tests/integration/test_rate_limit.py"
 # Those that find a route by itself.
 SEE_A_NEW_ROUTE = ('make attack args="--only A-46 A-47"', 'make fuzz args="--quick --seed 1"')
@@ -90,7 +91,7 @@ class Walk:
             else:
                 self.commands(where, block.code, later=self.steps[at + 1 :])
         for what, action in (
-            ("the recipe's migration on PostgreSQL", self.migrate_postgres),
+            ("the recipe's migration and tests on PostgreSQL", self.on_postgres),
             ("the recipe's endpoints, attacked and fuzzed", self.provoke),
         ):
             if self.shell.services:
@@ -135,12 +136,15 @@ class Walk:
         if problem := recipe.apply(block, self.shell.root):
             raise Failure(problem)
 
-    def migrate_postgres(self) -> None:
-        async def migrate() -> None:
+    def on_postgres(self) -> None:
+        async def run() -> None:
             async with throwaway_database("docs") as url:
                 await asyncio.to_thread(self.shell.run, BOTH_WAYS, DATABASE_URL=url)
+                await asyncio.to_thread(
+                    self.shell.run, "make test", args=OF_THE_RECIPE, DATABASE_URL=url
+                )
 
-        asyncio.run(migrate())
+        asyncio.run(run())
 
     def provoke(self) -> None:
         for command in SEE_A_NEW_ROUTE:
