@@ -76,6 +76,12 @@ class TestReplay:
         assert first.headers["ETag"] == second.headers["ETag"] == '"1"'
         assert await books(db) == 1
 
+    def test_headers_about_the_key_are_in_the_document(self, app: FastAPI) -> None:
+        responses = app.openapi()["paths"][BOOKS]["post"]["responses"]
+
+        assert {"ETag", REPLAYED} <= responses["201"]["headers"].keys()
+        assert "Retry-After" in responses["409"]["headers"]
+
     async def test_without_a_key_nothing_is_stored(
         self, client: AsyncClient, db: AsyncSession, ada: User
     ) -> None:

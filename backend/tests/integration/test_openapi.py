@@ -392,6 +392,10 @@ class TestStatuses:
         assert {int(status) for status in operation["responses"]} == {
             response.status_code for response in responses
         }
+        for response in responses:
+            declared = operation["responses"][str(response.status_code)].get("headers", {})
+            sent = {name for name in ("ETag", "Retry-After") if name in response.headers}
+            assert sent <= declared.keys(), response.status_code
 
 
 COLUMNS = {column.name for table in Base.metadata.tables.values() for column in table.columns}
