@@ -1,4 +1,4 @@
-"""Lists over a million rows: each allowed pair of filter and order, and a page far behind."""
+"""L4. Lists over a million rows: each allowed pair of filter and order, and a page far behind."""
 
 from pathlib import Path
 from time import perf_counter
