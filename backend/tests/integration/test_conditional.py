@@ -123,6 +123,7 @@ class TestIfMatch:
             response = await shelf.change({"title": "Emma"}, *matches)
 
             assert response.status_code == 400, matches
+            assert response.json()["error"]["message"] == "If-Match is malformed"
 
     async def test_u1_missing_row_is_404_before_412(
         self, client: AsyncClient, shelf: Shelf, grace: User

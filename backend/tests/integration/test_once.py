@@ -150,7 +150,9 @@ class TestKey:
             await create(client, ada, "1", "k", query="?a=1"),
         ):
             assert other.status_code == 422
-            assert other.json()["error"]["details"]["errors"][0]["type"] == "key_reused"
+            [error] = other.json()["error"]["details"]["errors"]
+            assert (error["loc"], error["type"]) == (["header", "Idempotency-Key"], "key_reused")
+            assert error["msg"] == "The key came with another request"
         assert await books(db) == 1
 
     async def test_i3_key_of_another_account_is_another_key(
@@ -209,6 +211,18 @@ class TestRace:
                 if response.status_code == 409:
                     assert response.headers["Retry-After"] == "1"
         assert await books(db) == 10
+
+    async def test_key_without_a_response_is_in_flight(
+        self, client: AsyncClient, db: AsyncSession, ada: User
+    ) -> None:
+        await create(client, ada, "1", "k")
+        await db.execute(update(IdempotencyKey).values(response=None))
+        await db.commit()
+
+        response = await create(client, ada, "1", "k")
+
+        assert (response.status_code, response.headers["Retry-After"]) == (409, "1")
+        assert response.json()["error"]["message"] == "A request with this key is in flight"
 
     async def test_m1_key_that_another_transaction_locks_is_409_at_once(
         self, client: AsyncClient, session_factory: SessionFactory, ada: User
