@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from httpx2 import AsyncClient
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -113,6 +114,22 @@ async def test_t_01_nothing_that_a_client_or_a_row_holds_is_in_an_exported_byte(
     assert len(collector.spans()) > 8
     assert secret.encode() not in exported
     assert ADA["password"].encode() not in exported
+
+
+@pytest.mark.parametrize("rate", [0, 1])
+def test_t_01_variables_that_fastapi_reads_open_no_second_door(
+    database_url: str, collector: Collector, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    given = {"otlp_endpoint": collector.url, "traces_sample_rate": rate}
+
+    with TestClient(create_app(make_settings(database_url=database_url, **given))) as client:
+        client.get("/marker-7f3a?token=marker-7f3a")
+
+    exported = b"".join(body for _, body in collector.bodies)
+    assert len(collector.spans()) == rate
+    assert b"marker-7f3a" not in exported
 
 
 async def test_statement_that_fails_has_the_class_of_its_error(

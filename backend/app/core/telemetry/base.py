@@ -79,7 +79,7 @@ class NullTracing:
 
     def server_spans(self, excluded: Callable[[str], bool]) -> TelemetryConfig:
         """All off: FastAPI would otherwise ask on every request whether a provider has been set meanwhile."""
-        return TelemetryConfig(tracing=False, metrics=False, logs=False)
+        return TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
 
     def watch(self, engine: AsyncEngine) -> None:
         """Do nothing."""

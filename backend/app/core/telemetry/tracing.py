@@ -62,6 +62,7 @@ class OtlpTracing:
             metrics=False,
             logs=False,
             operation_spans=False,
+            auto_configure=False,  # or variables of FastAPI's would send the spans beside our list
             exclude=lambda scope: excluded(route_path(scope)),
         )
 
