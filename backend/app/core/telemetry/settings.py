@@ -1,13 +1,15 @@
 """The settings of telemetry, off by default."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
-from app.core.settings.types import any_case
+from app.core.settings.types import HEADER_NAME, any_case
 
-MODES = ("noop", "log", "prometheus", "otlp")
+Mode = Literal["noop", "log", "prometheus", "otlp"]
+HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 def collector_url(value: str) -> str:
@@ -23,16 +25,23 @@ def collector_url(value: str) -> str:
     return plain
 
 
-def header_pairs(value: SecretStr) -> SecretStr:
-    pairs = value.get_secret_value().split(",")
-    if not all(name.strip() and equals for name, equals, _ in (p.partition("=") for p in pairs)):
-        raise ValueError("must be name=value, separated by commas")
+def header_pairs(value: SecretStr) -> dict[str, str]:
+    """Headers by name; values are percent-decoded, as OTEL_EXPORTER_OTLP_HEADERS are."""
+    pairs = (pair.partition("=") for pair in value.get_secret_value().split(","))
+    return {name.strip(): unquote(text.strip()) for name, _, text in pairs}
+
+
+def can_be_sent(value: SecretStr) -> SecretStr:
+    """Else the library would quote the value in the log, with each batch."""
+    for name, text in header_pairs(value).items():
+        if not HEADER_NAME.fullmatch(name) or not HEADER_VALUE.fullmatch(text):
+            raise ValueError("must be name=value, separated by commas, in printable ASCII")
     return value
 
 
 class TelemetrySettings(BaseModel):
-    telemetry_mode: Annotated[Literal["noop", "log", "prometheus", "otlp"], any_case(*MODES)] = (
-        Field("noop", description="Where counts and times go: noop, log, prometheus or otlp.")
+    telemetry_mode: Annotated[Mode, any_case(*get_args(Mode))] = Field(
+        "noop", description="Where counts and times go: noop, log, prometheus or otlp."
     )
     telemetry_sample_rate: float = Field(
         1.0, ge=0, le=1, description="Share of them that is written, for log."
@@ -45,23 +54,17 @@ class TelemetrySettings(BaseModel):
     otlp_endpoint: Annotated[str, AfterValidator(collector_url)] | None = Field(
         None, description="http://host:4318, the collector for otlp and for traces."
     )
-    otlp_headers: Annotated[SecretStr, AfterValidator(header_pairs)] | None = Field(
+    otlp_headers: Annotated[SecretStr, AfterValidator(can_be_sent)] | None = Field(
         None, description="name=value,... that the collector asks for."
     )
 
     @model_validator(mode="after")
     def _collector_is_named(self) -> Self:
-        for needs, why in (
-            (self.telemetry_mode == "otlp", "TELEMETRY_MODE=otlp"),
-            (self.traces_sample_rate > 0, "TRACES_SAMPLE_RATE"),
-        ):
-            if needs and self.otlp_endpoint is None:
-                raise ValueError(f"{why} needs OTLP_ENDPOINT")
+        traced = "TRACES_SAMPLE_RATE" if self.traces_sample_rate else ""
+        needs = "TELEMETRY_MODE=otlp" if self.telemetry_mode == "otlp" else traced
+        if needs and self.otlp_endpoint is None:
+            raise ValueError(f"{needs} needs OTLP_ENDPOINT")
         return self
 
     def collector_headers(self) -> dict[str, str]:
-        """``otlp_headers`` by name; values are percent-decoded, as OTEL_EXPORTER_OTLP_HEADERS are."""
-        if self.otlp_headers is None:
-            return {}
-        pairs = (pair.partition("=") for pair in self.otlp_headers.get_secret_value().split(","))
-        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+        return header_pairs(self.otlp_headers) if self.otlp_headers else {}
