@@ -2,11 +2,10 @@
 
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
-from app.core.settings.types import any_case
+from app.core.settings.types import any_case, url_parts
 
 PLAIN = re.compile(r"[!-~]+")  # printable ASCII without blanks: it stands in a mail
 SCHEMES = ("smtps", "smtp", "smtp+plain")
@@ -16,25 +15,16 @@ MailMode = Literal["off", "console", "memory", "smtp"]
 
 def usable_smtp_url(value: SecretStr) -> SecretStr:
     """Raises ``ValueError`` for what is no ``smtps://``, ``smtp://`` or ``smtp+plain://`` with a host."""
-    try:
-        parts = urlsplit(value.get_secret_value())
-        usable = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:  # its text quotes the URL
-        usable = False
-    if not usable:
+    if not url_parts(value.get_secret_value(), SCHEMES):
         raise ValueError(f"must be {'://, '.join(SCHEMES)}:// and a host")
     return value
 
 
 def usable_frontend_url(value: str) -> str:
     """Without a slash at the end. Raises ``ValueError`` for what is no ``https://`` or ``http://`` with a host and at most a path."""
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"https", "http"} and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
+    parts = url_parts(value, ("https", "http"))
     if (
-        not usable
+        not parts
         or parts.query
         or parts.fragment
         or "@" in parts.netloc

@@ -1,8 +1,10 @@
 """Types of single settings: how people write them, what they may be, and the one form they become."""
 
 import re
+from collections.abc import Collection
 from ipaddress import IPv6Address, ip_network
 from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -40,6 +42,16 @@ def any_case(*words: str, **others: str) -> BeforeValidator:
     return BeforeValidator(
         lambda value: table.get(value.lower(), value) if isinstance(value, str) else value
     )
+
+
+def url_parts(value: str, schemes: Collection[str]) -> SplitResult | None:
+    """Those of a URL that has one of ``schemes`` and a host, else ``None``: an error of the parser would quote it."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
 
 
 def _hosts(names: tuple[str, ...]) -> tuple[str, ...]:

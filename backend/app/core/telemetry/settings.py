@@ -2,11 +2,11 @@
 
 import re
 from typing import Annotated, Literal, Self, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, model_validator
 
-from app.core.settings.types import HEADER_NAME, any_case
+from app.core.settings.types import HEADER_NAME, any_case, url_parts
 
 Mode = Literal["noop", "log", "prometheus", "otlp"]
 HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -14,15 +14,10 @@ HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 def collector_url(value: str) -> str:
     """Raises ``ValueError``, which does not quote it, for anything but a scheme, a host and a port."""
-    try:
-        parts = urlsplit(value)
-        plain = f"{parts.scheme}://{parts.netloc}"
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or "@" in value or value.rstrip("/") != plain:
+    parts = url_parts(value, ("http", "https"))
+    if not parts or "@" in value or value.rstrip("/") != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("must be http://host:4318 or https://host:4318; credentials: OTLP_HEADERS")
-    return plain
+    return value.rstrip("/")
 
 
 def header_pairs(value: SecretStr) -> dict[str, str]:
