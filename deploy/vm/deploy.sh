@@ -2,7 +2,8 @@
 # Releases a version: starts it in the idle slot, waits until it is ready, points nginx at it, then stops the old slot.
 #   deploy.sh TAG                  migrates first
 #   deploy.sh --no-migrate OLDTAG  back to an older release, which does not know the newer revision
-# Exit code 1 where the new version is not ready, crashes or cannot migrate: the old one serves on, and nothing has changed.
+# Exit code 1 where the new version is not ready, crashes, cannot migrate or is interrupted: the old one serves on, and nothing
+# has changed but the schema. Exit code 3 where the new one serves and what comes after that failed: deploy it again.
 set -eu
 
 READY_SECONDS=60
@@ -26,7 +27,20 @@ name() { echo "$1" | tr '[:lower:]' '[:upper:]'; }
 
 tags=next.env
 compose() { docker compose --env-file .env --env-file $tags "$@"; }
-give_up() { echo "$1: ${old:-nothing} serves on." >&2; compose stop "app_$new" || true; rm -f next.env; exit 1; }
+written=no
+give_up() {
+  trap '' HUP INT TERM
+  echo "$1: ${old:-nothing} serves on." >&2
+  if [ $written = yes ]; then # nginx may have read it
+    cat upstream.old >upstream.conf
+    if compose exec -T nginx nginx -s reload; then sleep $DRAIN_SECONDS; fi
+  fi
+  compose stop "app_$new" || true
+  rm -f next.env
+  exit 1
+}
+is_released_but() { trap '' HUP INT TERM; echo "$tag is released as app_$new, but $1: deploy it again." >&2; exit 3; }
+trap 'give_up Interrupted' HUP INT TERM
 
 # By a name that is served, in the container, whose PORT it asks.
 ready() {
@@ -54,17 +68,19 @@ wait_until_ready $(($(date +%s) + READY_SECONDS)) || give_up "app_$new is not re
 
 # In place: the container has the file, not its name.
 cp upstream.conf upstream.old 2>/dev/null || : >upstream.old
+written=yes
 echo "server app_$new:8000;" >upstream.conf
 if [ -n "$(compose ps --status running --quiet nginx)" ]; then
-  compose exec -T nginx nginx -t -q || { cat upstream.old >upstream.conf; give_up "nginx refuses its configuration"; }
-  compose exec -T nginx nginx -s reload
+  compose exec -T nginx nginx -t -q || give_up "nginx refuses its configuration"
+  compose exec -T nginx nginx -s reload || give_up "nginx does not reload"
 fi
+trap 'is_released_but "the rest was interrupted"' HUP INT TERM
 mv next.env slots.env
 tags=slots.env
-compose up --detach --no-deps nginx caddy
+compose up --detach --no-deps nginx caddy || is_released_but "nginx or Caddy does not start"
 if [ -n "$old" ]; then
   sleep $DRAIN_SECONDS
-  compose stop "app_$old"
+  compose stop "app_$old" || is_released_but "app_$old does not stop"
 fi
-compose up --detach --no-deps --force-recreate worker
+compose up --detach --no-deps --force-recreate worker || is_released_but "the worker does not start"
 echo "$tag serves as app_$new."
