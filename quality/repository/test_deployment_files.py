@@ -9,9 +9,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
@@ -152,39 +153,78 @@ def test_secrets_and_local_files_stay_out_of_the_image(path: str) -> None:
     assert is_ignored(path)
 
 
+VM = "deploy/vm/compose.yaml"
+COMPOSE = {name: load(name)["services"] for name in ("docker-compose.yml", VM)}
+PUBLIC = {"caddy"}  # what the world reaches; below 1024, for which it needs a capability
+
+
+@pytest.mark.parametrize("name", COMPOSE)
 class TestCompose:
-    SERVICES: ClassVar[dict[str, dict[str, Any]]] = load("docker-compose.yml")["services"]
+    def services(self, name: str, which: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return {key: options for key, options in COMPOSE[name].items() if which(options)}
 
-    def test_ports_are_published_on_loopback_only(self) -> None:
-        ports = [port for options in self.SERVICES.values() for port in options.get("ports", [])]
+    def test_ports_are_published_on_loopback_only(self, name: str) -> None:
+        services = self.services(name, lambda options: bool(options.get("ports")))
+        ports = [
+            p for key, options in services.items() if key not in PUBLIC for p in options["ports"]
+        ]
 
-        assert ports
+        assert services
         assert not [port for port in ports if not str(port).startswith("127.0.0.1:")]
 
-    def test_no_service_leaves_its_container_or_gains_rights(self) -> None:
-        assert "docker.sock" not in read("docker-compose.yml")
-        for options in self.SERVICES.values():
-            assert not WAYS_OUT & options.keys()
+    def test_no_service_leaves_its_container_or_gains_rights(self, name: str) -> None:
+        assert "docker.sock" not in read(name)
+        for key, options in COMPOSE[name].items():
+            assert not (WAYS_OUT - ({"cap_add"} if key in PUBLIC else set())) & options.keys()
             assert "no-new-privileges:true" in options["security_opt"]
+            assert options["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}
 
-    def test_application_changes_nothing_around_it(self) -> None:
-        for options in [each for each in self.SERVICES.values() if "build" in each]:
+    def test_application_changes_nothing_around_it(self, name: str) -> None:
+        stores = {"db", "redis", "mailpit"}
+        for options in [each for key, each in COMPOSE[name].items() if key not in stores]:
             assert options["read_only"] is True
             assert options["cap_drop"] == ["ALL"]
 
-    def test_server_keeps_the_health_check_of_the_image(self) -> None:
-        check = self.SERVICES["app"].get("healthcheck", {})
+    def test_server_keeps_the_health_check_of_the_image(self, name: str) -> None:
+        servers = [options for key, options in COMPOSE[name].items() if key.startswith("app")]
 
-        assert not {"test", "disable"} & check.keys()
+        assert servers
+        assert not [o for o in servers if {"test", "disable"} & o.get("healthcheck", {}).keys()]
 
-    def test_grace_period_outlasts_drain_and_graceful_timeout(self) -> None:
-        """The service runs the image's command, whose timeout this is."""
+    def test_who_migrates_waits_for_a_database_that_responds(self, name: str) -> None:
+        assert "pg_isready" in COMPOSE[name]["db"]["healthcheck"]["test"]
+        assert COMPOSE[name]["migrate"]["depends_on"]["db"]["condition"] == "service_healthy"
+
+    def test_grace_period_outlasts_drain_and_graceful_timeout(self, name: str) -> None:
+        """The services run the image's command, whose timeout this is."""
         command = in_exec_form("CMD")
         graceful = int(command[command.index("--timeout-graceful-shutdown") + 1])
-        period = self.SERVICES["app"]["stop_grace_period"]
 
-        assert "command" not in self.SERVICES["app"]
-        assert int(period.removesuffix("s")) > DRAIN_SECONDS + graceful
+        for options in [o for key, o in COMPOSE[name].items() if key.startswith("app")]:
+            assert "command" not in options
+            assert int(options["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS + graceful
+
+
+def test_proxy_has_as_much_room_on_one_machine_as_before_the_developers_application() -> None:
+    here, there = load("docker-compose.proxy.yml")["services"]["proxy"], COMPOSE[VM]["nginx"]
+
+    assert here["tmpfs"] == there["tmpfs"]
+    assert here["deploy"] == there["deploy"]
+    assert here["image"] == there["image"]
+
+
+def test_caddy_ends_a_connection_before_nginx_does() -> None:
+    keeps, serves, drains = (
+        int(number)
+        for name, setting in {
+            "Caddyfile": "keepalive ",
+            "deployment.conf": "keepalive_min_timeout ",
+            "deploy.sh": "DRAIN_SECONDS=",
+        }.items()
+        for number in re.findall(rf"{setting}(\d+)", read(f"deploy/vm/{name}"))
+    )
+
+    assert keeps < serves < drains
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
