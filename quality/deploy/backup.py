@@ -39,8 +39,8 @@ TABLES = (
 )
 
 
-def script(name: str, url: str, argument: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url}
+def script(name: str, url: str, argument: Path, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url, **given}
     command = ["sh", str(SCRIPTS / name), str(argument)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -76,47 +76,73 @@ async def measure(report: Report, folder: Path, source: str) -> None:
     await one(source, ASK, JOBS)
     began = perf_counter()
     done = script("backup.sh", source, folder)
-    report.exactly("backup.sh", (0, ""), (done.returncode, done.stderr))
+    report.exactly("D-05 backup.sh", (0, ""), (done.returncode, done.stderr))
     dump = Path(done.stdout.strip())
     target = await empty(source, "restored")
     restored = script("restore.sh", target, dump)
     report.exactly(
-        "restore.sh into an empty database", (0, ""), (restored.returncode, restored.stderr)
+        "D-05 restore.sh into an empty database", (0, ""), (restored.returncode, restored.stderr)
     )
     expected, found = await sums(source), await sums(target)
     report.at_most(
-        f"dump, restore and compare {ACCOUNTS:,} accounts",
+        f"D-05 dump, restore and compare {ACCOUNTS:,} accounts",
         MOST_SECONDS,
         perf_counter() - began,
         "s",
     )
     report.exactly(
-        "tables that differ", [], [name for name in expected if found.get(name) != expected[name]]
+        "D-05 tables that differ",
+        [],
+        [name for name in expected if found.get(name) != expected[name]],
     )
     waiting = "SELECT count(*) FROM jobs WHERE failed_at IS NULL"
     dead = "SELECT count(*) FROM jobs WHERE error = 'restored'"
     report.exactly(
-        "jobs that wait, and that are dead",
+        "D-05 jobs that wait, and that are dead",
         (0, JOBS),
         (await one(target, waiting), await one(target, dead)),
     )
     await use(report, folder, target)
     again = script("restore.sh", target, dump)
     report.exactly(
-        "a database that is not empty",
+        "D-05 a database that is not empty",
         (1, True),
         (again.returncode, "into an empty one" in again.stderr),
     )
+    await container(report, folder, source)
     half, other = folder / "half.dump", await empty(source, "half")
     cut_in_half(dump, half)
     refused = script("restore.sh", other, half)
     tables = await one(other, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
-    report.exactly("half a dump: exit code and tables", (1, 0), (refused.returncode, tables))
+    report.exactly("D-05 half a dump: exit code and tables", (1, 0), (refused.returncode, tables))
     failed = script("backup.sh", f"{source}_gone", folder)
     report.exactly(
-        "a backup that fails leaves nothing",
+        "D-05 a backup that fails leaves nothing",
         (True, [dump.name, half.name]),
         (failed.returncode != 0, names(folder)),
+    )
+
+
+async def container(report: Report, folder: Path, source: str) -> None:
+    """With RUN the programs see no file of this machine: dumps go through standard input and output."""
+    run, dumps = folder / "run", folder / "nightly"
+    run.write_text(f'#!/bin/sh\ncase "$*" in *{folder}*) exit 9 ;; esac\ncd / && exec "$@"\n')
+    run.chmod(0o755)
+    made = []
+    for _ in range(2):
+        made.append(Path(script("backup.sh", source, dumps, RUN=str(run), KEPT="1").stdout.strip()))
+        await asyncio.sleep(1.1)  # a name has seconds
+    report.exactly(
+        "D-05 by RUN, one kept: dumps, and who may read them",
+        ([made[1]], "0o600"),
+        ([*dumps.iterdir()], oct(made[1].stat().st_mode & 0o777)),
+    )
+    target = await empty(source, "run")
+    restored = script("restore.sh", target, made[1], RUN=str(run))
+    report.exactly(
+        "D-05 by RUN: restore.sh, and accounts",
+        (0, "", ACCOUNTS + 1),
+        (restored.returncode, restored.stderr, await one(target, "SELECT count(*) FROM users")),
     )
 
 
@@ -127,7 +153,7 @@ async def use(report: Report, folder: Path, url: str) -> None:
     kind = ("Content-Type", "application/x-www-form-urlencoded")
     async with serving(folder, variables(url)) as server:
         response = await Connection(server.port).request("POST", "/auth/login", [kind], form)
-    report.exactly("a login on what was restored", OK, response.status)
+    report.exactly("D-05 a login on what was restored", OK, response.status)
 
 
 async def empty(source: str, name: str) -> str:
@@ -144,7 +170,7 @@ async def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 await measure(report, Path(folder), source)
         finally:
-            for name in ("restored", "half"):
+            for name in ("restored", "half", "run"):
                 await one(
                     source,
                     f'DROP DATABASE IF EXISTS "{urlsplit(source).path[1:]}_{name}" WITH (FORCE)',
