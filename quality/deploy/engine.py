@@ -77,7 +77,12 @@ class Engine:
         service, *command = [word for word in words if word != "-T"]
         if service == "nginx":
             self.write_upstream()
-            return subprocess.run([*self.nginx(), *command[1:]], check=False).returncode
+            if "reload" in command and "cannot-reload" in self.tags.values():
+                return 1
+            done = subprocess.run([*self.nginx(), *command[1:]], check=False)
+            if "reload" in command and "interrupted" in self.tags.values():
+                os.kill(os.getppid(), signal.SIGTERM)  # deploy.sh, once nginx reads what it wrote
+            return done.returncode
         if not self.is_alive(service):
             return 1
         environment = self.environment(service)
