@@ -36,6 +36,7 @@ PAUSE_SECONDS = 0.01
 # A machine that is busy makes an application reject: overload is not what is looked at here.
 PATIENT = {
     "MAX_CONCURRENT_REQUESTS": "0",
+    "PASSWORD_HASH_QUEUE_SIZE": "100",
     "DATABASE_POOL_TIMEOUT_SECONDS": "30",
     "DATABASE_STATEMENT_TIMEOUT_SECONDS": "30",
 }
