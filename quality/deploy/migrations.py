@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from quality.testkit.report import Report
@@ -103,12 +105,20 @@ def allowed_to(script: Script) -> frozenset[str]:
     return contracts | getattr(script.module, "ACCEPTS", {}).keys()
 
 
-async def walk(report: Report, folder: Path, base: str) -> None:
-    """The code of BASE on the schema of this tree."""
+async def execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql)
+    await connection.close()
+
+
+async def walk(report: Report, folder: Path, base: str, change: str = "") -> None:
+    """The code of BASE on the schema of this tree, and of one ``change`` more."""
     tree = folder / "base"
     git("worktree", "add", "--quiet", "--detach", str(tree), base)
     try:
         async with throwaway_database("migrations") as url:
+            if change:
+                await execute(url, change)
             environment = {
                 **variables(url, APP_ENV="local"),
                 "PYTHONPATH": str(tree / "backend"),

@@ -1,8 +1,12 @@
 """D-04: what squawk says of migrations that break the release before, and of those that do not."""
 
+from pathlib import Path
+
 import pytest
 
-from quality.deploy.migrations import SPARED, broken_rules
+from quality.deploy.migrations import SPARED, broken_rules, walk
+from quality.testkit.report import Report
+from tests.fixtures.db import is_postgres
 
 EXPANDS = """
 BEGIN;
@@ -12,6 +16,9 @@ CREATE TABLE notes (id UUID PRIMARY KEY, owner UUID NOT NULL REFERENCES users (i
 CREATE INDEX ix_notes_owner ON notes (owner);
 COMMIT;
 """
+
+# Without a lock, and not for what is there: nothing is wrong with it but that the release before does not know it.
+NARROWS = "ALTER TABLE users ADD CONSTRAINT c CHECK (length(email) > 99) NOT VALID;"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,19 @@ def test_d_04_change_of_a_table_that_breaks_the_release_before_is_found(
 )
 def test_d_04_statement_that_breaks_the_release_before_is_found(sql: str, rule: str) -> None:
     assert [line.partition(":")[0] for line in broken_rules(f"{sql};")] == [rule]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
+async def test_d_04_change_that_no_rule_knows_is_refused_by_the_release_before(
+    tmp_path: Path,
+) -> None:
+    assert broken_rules(f"BEGIN;\n{NARROWS}\nCOMMIT;\n") == []
+    report = Report()
+
+    await walk(report, tmp_path, "HEAD", NARROWS)
+
+    assert report.missed == ["README of HEAD on the new schema"]
 
 
 def test_change_that_expands_is_allowed() -> None:
