@@ -18,6 +18,7 @@ from quality.testkit.client import Connection
 from quality.testkit.nginx import prepare
 from quality.testkit.report import Report
 from quality.testkit.server import ROOT, serving, variables
+from quality.testkit.services import throwaway_database
 
 VM = ROOT / "deploy" / "vm"
 OK = 200
@@ -26,13 +27,14 @@ OK = 200
 def kubernetes(report: Report) -> None:
     for folder in manifests.RENDERED:
         documents = manifests.render(folder)
-        found = [*manifests.schema_problems(documents), *manifests.rule_problems(documents)]
         report.exactly(
-            f"kubernetes/{folder}, against {' and '.join(manifests.versions())}", [], found
+            f"D-03 kubernetes/{folder}, against {' and '.join(manifests.versions())}",
+            [],
+            manifests.problems(documents),
         )
     documents = manifests.render("overlays/production")
     report.exactly(
-        f"of {len(BROKEN)} broken manifests that were overlooked", [], overlooked(documents)
+        f"D-03 of {len(BROKEN)} broken manifests that were overlooked", [], overlooked(documents)
     )
 
 
@@ -44,14 +46,19 @@ async def probes(report: Report, folder: Path) -> None:
     (app,) = [
         d for d in manifests.of_kind(documents, "Deployment") if d["metadata"]["name"] == "app"
     ]
-    probe = app["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]["httpGet"]
-    headers = [(header["name"], header["value"]) for header in probe["httpHeaders"]]
-    environment = variables("", **given)
-    async with serving(folder, environment) as server:
-        raw = "\r\n".join(f"{name}: {value}" for name, value in headers)
-        with_host = await raw_status(server.port, probe["path"], raw)
-        without = (await Connection(server.port).get(probe["path"])).status
-    report.exactly("a probe, and the same without its Host", (OK, 400), (with_host, without))
+    container = app["spec"]["template"]["spec"]["containers"][0]
+    async with (
+        throwaway_database("probes") as url,
+        serving(folder, variables(url, **given)) as server,
+    ):
+        for name in manifests.PROBES:
+            probe = container[name]["httpGet"]
+            raw = "\r\n".join(f"{h['name']}: {h['value']}" for h in probe["httpHeaders"])
+            with_host = await raw_status(server.port, probe["path"], raw)
+            without = (await Connection(server.port).get(probe["path"])).status
+            report.exactly(
+                f"D-03 {name}, and the same without its Host", (OK, 400), (with_host, without)
+            )
 
 
 async def raw_status(port: int, path: str, headers: str) -> int:

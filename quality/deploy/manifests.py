@@ -52,6 +52,11 @@ def schema_problems(documents: list[Document]) -> Iterator[str]:
                 yield f"{named(document)}: {document['apiVersion']} is unknown ({version})"
 
 
+def problems(documents: list[Document]) -> list[str]:
+    """Rules read what the schema allows, and nothing else."""
+    return [*schema_problems(documents)] or rule_problems(documents)
+
+
 def rule_problems(documents: list[Document]) -> list[str]:
     """One sentence for each rule that is broken."""
     return list(
@@ -88,8 +93,9 @@ def pod_problems(document: Document, template: Document) -> Iterator[str]:
         "shares something with its host": not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys(),
         "gets variables of services": spec.get("enableServiceLinks") is False,
     }
-    for container in spec["containers"]:
-        rules |= container_rules(container)
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        for what, holds in container_rules(container).items():
+            rules[what] = rules.get(what, True) and holds
     if document["kind"] == "Deployment":
         rules |= probe_rules(spec["containers"][0])
     yield from (f"{name} {what}" for what, holds in rules.items() if not holds)
@@ -189,9 +195,7 @@ def network_problems(documents: list[Document]) -> Iterator[str]:
         if not closed:
             yield "no NetworkPolicy closes what is not listed"
         for policy in policies:
-            if any(
-                not rule or not rule.get("from", True) for rule in policy["spec"].get("ingress", [])
-            ):
+            if not all(rule.get("from") for rule in policy["spec"].get("ingress", [])):
                 yield f"{named(policy)} lets everybody in"
 
 
