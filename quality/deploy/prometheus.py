@@ -20,7 +20,12 @@ from tests.fixtures.until import until
 FOLDER = ROOT / "deploy" / "observability"
 MISSING = "prometheus is not installed: apt-get install prometheus (it brings promtool)."
 READY_SECONDS = 20
-NAME = re.compile(r"\b((?:http|jobs?|redis|circuit|executor|requests)_[a-z_]+)\b")
+# What is no name of a series in an expression: labels and their values, times, the words of the language, numbers.
+BESIDE = re.compile(
+    r"""\{[^}]*\}|\[[^]]*\]|\b(?:by|without|on|ignoring)\s*\([^)]*\)|"[^"]*"|\$\w+"""
+)
+NAME = re.compile(r"(?<![\w:.])[a-z_]\w*(?![\w:]|\s*\()")
+WORDS = {"and", "or", "unless", "bool", "offset"}
 
 
 def program(name: str) -> str:
@@ -46,8 +51,8 @@ def expressions() -> dict[str, str]:
 
 def metric_names() -> set[str]:
     """What the application must tell for all of them."""
-    labels = {"job_name"}
-    return {name for text in expressions().values() for name in NAME.findall(text)} - labels
+    texts = [BESIDE.sub(" ", text) for text in expressions().values()]
+    return {name for text in texts for name in NAME.findall(text)} - WORDS
 
 
 class Prometheus:

@@ -29,6 +29,7 @@ CAUSES = (
     "LatencyFast",
     "LatencySlow",
     "JobsLate",
+    "WorkerHangs",
     "JobsDead",
     "RedisAway",
 )

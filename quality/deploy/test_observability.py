@@ -2,14 +2,17 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import yaml
 
 from app.core.config import PROJECT_ROOT
 from app.core.telemetry.base import BUCKETS
 from quality.deploy.prometheus import FOLDER, expressions, metric_names
+from tests.fixtures.server import server_environment
 
-SUFFIX = re.compile(r"(_total|(?<!oldest_due)_seconds(_bucket|_count|_sum)?)$")
+SUFFIX = re.compile(r"(_total|(?<!oldest_due)(?<!timestamp)_seconds(_bucket|_count|_sum)?)$")
 
 
 def test_every_metric_that_is_named_stands_in_the_sources() -> None:
@@ -21,6 +24,15 @@ def test_every_metric_that_is_named_stands_in_the_sources() -> None:
     assert len(metric_names()) > 10
 
 
+def test_stack_of_a_developer_evaluates_the_shipped_rules() -> None:
+    compose = yaml.safe_load((FOLDER / "compose.yml").read_text("utf-8"))
+    mounted = dict(v.split(":")[:2] for v in compose["services"]["observability"]["volumes"])
+    configuration = yaml.safe_load((FOLDER / "lgtm.yml").read_text("utf-8"))
+
+    assert [mounted["./deploy/observability/alerts.yml"]] == configuration["rule_files"]
+    assert mounted["./deploy/observability/lgtm.yml"] == "/otel-lgtm/prometheus.yaml"
+
+
 def test_limits_of_latency_are_buckets() -> None:
     limits = re.findall(r'le="([^"]+)"', " ".join(expressions().values()))
 
@@ -28,10 +40,46 @@ def test_limits_of_latency_are_buckets() -> None:
     assert {float(limit) for limit in limits} <= {*BUCKETS}
 
 
-def test_symptoms_lead_to_panels_and_alerts_that_exist() -> None:
+def symptoms() -> str:
     text = (PROJECT_ROOT / "backend/docs/OPERATIONS.md").read_text("utf-8")
-    section = text.partition("## Symptoms")[2].partition("\n## ")[0]
-    lines = re.findall(r"^\|(.+)\|$", section, re.MULTILINE)
+    return text.partition("## Symptoms")[2].partition("\n## ")[0]
+
+
+def test_commands_that_symptoms_lead_to_exist_with_their_options() -> None:
+    commands = set(re.findall(r"app\.cli ([a-z-]+)((?: --[a-z-]+)?)", symptoms()))
+    log = re.findall(r'args="app\.log (--[a-z-]+)', symptoms())
+
+    assert {name for name, _ in commands} == {"jobs", "jobs-retry"}
+    for name, option in commands:
+        assert option.strip() in said("-m", "app.cli", name, "--help")
+    assert {*log} == {"--status", "--request-id"}
+    assert all(option in said("scripts/export_logs.py", "--help") for option in log)
+
+
+def said(*command: str) -> str:
+    environment = server_environment(COLUMNS="200", NO_COLOR="1", TERM="dumb")
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        cwd=PROJECT_ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_records_that_symptoms_name_are_written_somewhere() -> None:
+    sources = "".join(p.read_text("utf-8") for p in (PROJECT_ROOT / "backend/app").rglob("*.py"))
+    cells = re.findall(r"^\|(?:[^|]*\|){3}(.+)\|$", symptoms(), re.MULTILINE)
+    events = {name for cell in cells for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", cell)}
+
+    assert len(events) > 6
+    assert [name for name in events if f'"{name}"' not in sources] == []
+
+
+def test_symptoms_lead_to_panels_and_alerts_that_exist() -> None:
+    lines = re.findall(r"^\|(.+)\|$", symptoms(), re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
     dashboard = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
     panels = {panel["title"] for panel in dashboard["panels"]}

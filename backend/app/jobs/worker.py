@@ -259,6 +259,7 @@ class Worker:
         since = [due[name].since for name in self.handlers if name in due]
         oldest = (now - min(since)).total_seconds() if since else 0
         self.telemetry.gauge("jobs_oldest_due_seconds", oldest)
+        self.telemetry.gauge("jobs_measured_timestamp_seconds", now.timestamp())
 
     async def _try(self, action: Callable[[], Awaitable[T]], of: str = CLAIMS) -> T | None:
         """The result, or ``None`` where the database cannot be used: it may be away, and the worker stays.

@@ -105,7 +105,9 @@ async def test_gauges_tell_due_dead_and_the_age_of_the_oldest(
     await jobs.worker(HANDLERS)._measure()
 
     age = told.gauges.pop(("jobs_oldest_due_seconds", None))
+    measured = told.gauges.pop(("jobs_measured_timestamp_seconds", None))
     assert age == pytest.approx(40, abs=10)
+    assert measured == pytest.approx(utc_now().timestamp() + 40, abs=10)
     assert told.gauges == {
         ("jobs_due", "parcel"): 2,
         ("jobs_due", "letter"): 0,
@@ -124,6 +126,7 @@ async def test_gauges_return_to_zero_when_nothing_is_left(
 
     await worker._measure()
 
+    told.gauges.pop(("jobs_measured_timestamp_seconds", None))
     assert set(told.gauges.values()) == {0}
 
 
