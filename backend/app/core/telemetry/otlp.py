@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from app.core.config import Settings
 from app.core.telemetry.base import BUCKETS
 
-EXPORT_SECONDS = 2  # of one attempt, so that the last one fits into the end of the process
+EXPORT_SECONDS = 1.5  # of one attempt, so that the last one fits into the end of the process
 PERIOD_SECONDS = 15
 
 
