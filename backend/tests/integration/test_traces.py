@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from fastapi.testclient import TestClient
-from httpx2 import AsyncClient
+from httpx2 import ASGITransport, AsyncClient
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from app.core.app_factory import create_app
@@ -38,6 +38,13 @@ def traced(session_factory: SessionFactory, database_url: str, collector: Collec
             yield client
 
     return run
+
+
+def application_of(client: AsyncClient) -> FastAPI:
+    transport = client._transport
+    assert isinstance(transport, ASGITransport)
+    assert isinstance(transport.app, FastAPI)
+    return transport.app
 
 
 def named(collector: Collector, name: str) -> Span:
@@ -188,6 +195,25 @@ async def test_trace_goes_on_and_is_in_the_log(
     assert json.loads(written[0])["trace_id"] == SAMPLED[3:35]
     assert span.trace_id.hex() == SAMPLED[3:35]
     assert span.parent_span_id.hex() == SAMPLED[36:52]
+
+
+async def test_failure_after_the_response_is_logged_with_its_trace(
+    traced: Traced, records: list[dict[str, object]]
+) -> None:
+    async def fail() -> None:
+        raise RuntimeError
+
+    async with traced() as client:
+
+        @application_of(client).get("/later")
+        async def later(tasks: BackgroundTasks) -> None:
+            tasks.add_task(fail)
+
+        with pytest.raises(RuntimeError):
+            await client.get("/later", headers={"traceparent": SAMPLED})
+
+    (failure,) = [each for each in records if each["message"] == "unhandled_exception"]
+    assert failure["trace_id"] == SAMPLED[3:35]
 
 
 async def test_rate_zero_sends_nothing(traced: Traced, collector: Collector) -> None:

@@ -38,10 +38,9 @@ class TraceContextMiddleware:
         span = get_current_span()
         span.set_attribute("app.request_id", scope.get(SCOPE_KEY, ""))
         token = traceparent_var.set(traceparent_of(span))
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            traceparent_var.reset(token)
+        await self.app(scope, receive, send)
+        # Not after an error, which the layer outside logs, with the trace; the context ends with the request.
+        traceparent_var.reset(token)
 
 
 class OtlpTracing:
