@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from app.core.settings.auth import AuthSettings
 from app.core.settings.database import DatabaseSettings
 from app.core.settings.jobs import JobSettings
 from app.core.settings.production import NOT_PRODUCTION, ProductionRules
-from app.core.settings.secret_files import SUFFIX, secret_names, with_secret_files
+from app.core.settings.secret_files import SUFFIX, secret_names, secrets_in_files
 from app.core.settings.sessions import SessionSettings
 from app.core.settings.types import unquoted
 from app.core.settings.urls import from_root, without_secrets
@@ -107,7 +107,8 @@ class Settings(
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return with_secret_files(settings_cls, (init_settings, env_settings, dotenv_settings))
+        named, in_dotenv = (partial(secrets_in_files, s) for s in (env_settings, dotenv_settings))
+        return init_settings, named, env_settings, in_dotenv, dotenv_settings  # type: ignore[return-value]  # functions are sources too
 
     @model_validator(mode="before")
     @classmethod
