@@ -55,6 +55,7 @@ class ConcurrencyLimitMiddleware:
                 request.uncount()
         else:
             self.note_rejection()
+            self.telemetry.increment("requests_refused")  # which no layer inside of this one sees
             await self.reject(scope, receive, send)
 
     def is_full(self) -> bool:
@@ -62,7 +63,6 @@ class ConcurrencyLimitMiddleware:
 
     def note_rejection(self) -> None:
         self.rejected.count(limit=self.limit.value)
-        self.telemetry.increment("requests_refused")
 
 
 class CountedRequest:

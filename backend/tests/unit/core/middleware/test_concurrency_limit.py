@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.errors import Overloaded
 from app.core.middleware.concurrency_limit import (
     ConcurrencyLimitMiddleware,
     reject_overloaded,
@@ -28,6 +29,10 @@ def limited(app: ASGIApp, telemetry: Telemetry | None = None) -> ConcurrencyLimi
         reject=reject_overloaded,
         telemetry=telemetry or NullTelemetry(),
     )
+
+
+async def discard(message: Message) -> None:
+    """Nobody reads it."""
 
 
 class Gate:
@@ -160,3 +165,21 @@ class TestRejections:
         assert [record.getMessage() for record in caplog.records] == ["concurrency_limit_reached"]
         assert app.rejected.total == 5
         assert telemetry.counts == [("requests_refused", {})] * 5
+
+    async def test_rejection_after_an_awaited_body_is_one_that_the_http_metrics_see(self) -> None:
+        telemetry = RecordedTelemetry()
+
+        async def read(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+
+        app = limited(read, telemetry)
+
+        async def receive() -> Message:
+            app.in_flight = LIMIT  # meanwhile others have come
+            return {"type": "http.request", "body": b""}
+
+        with pytest.raises(Overloaded):
+            await app(WORK, receive, discard)
+
+        assert app.rejected.total == 1
+        assert telemetry.counts == []
