@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -25,7 +27,6 @@ from app.jobs.worker import Worker
 from app.models.job import Job
 from app.repositories.job import JobRepository
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 NAME = Annotated[str | None, typer.Option(help="Only jobs of this kind.")]
 
 
@@ -56,30 +57,29 @@ async def work(resources: Resources, *, until_idle: bool, only: tuple[str, ...])
         worker = make_worker(settings, resources, sessions, connections, only)
         running = asyncio.create_task(worker.run(until_idle=until_idle))
         listen(worker, running, settings.worker_drain_seconds)
-        await asyncio.gather(running, return_exceptions=True)
-    if running.done() and not running.cancelled() and (error := running.exception()):
-        raise error
+        with suppress(asyncio.CancelledError):
+            await running
+        handle_signals(signal.SIG_IGN)  # nothing is left to be hurried
 
 
 def listen(worker: Worker, running: asyncio.Task[None], drain_seconds: float) -> None:
     """The first signal stops claiming and leaves the drain to what is in flight; the second one ends that."""
     loop = asyncio.get_running_loop()
-    received = 0
 
-    def on_signal(*_: object) -> None:
-        loop.call_soon_threadsafe(act)
+    def first(*_: object) -> None:
+        handle_signals(second)
+        loop.call_soon_threadsafe(worker.stop)
+        loop.call_soon_threadsafe(lambda: loop.call_later(drain_seconds, running.cancel))
 
-    def act() -> None:
-        nonlocal received
-        received += 1
-        if received == 1:
-            worker.stop()
-            loop.call_later(drain_seconds, running.cancel)
-        else:
-            running.cancel()
+    def second(*_: object) -> None:
+        loop.call_soon_threadsafe(running.cancel)
 
-    for number in SIGNALS:
-        signal.signal(number, on_signal)
+    handle_signals(first)
+
+
+def handle_signals(handler: Callable[..., None] | signal.Handlers) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
 
 
 def jobs(

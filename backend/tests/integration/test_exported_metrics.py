@@ -224,6 +224,23 @@ class TestProcesses:
         baseline, took = seconds
         assert took - baseline < 2
 
+    def test_second_signal_while_telemetry_ends_is_ignored(
+        self, tmp_path: Path, database_url: str
+    ) -> None:
+        with (
+            listening(hang=Event(), silent=True) as hanging,
+            working(tmp_path, DATABASE_URL=database_url, **useless(hanging.url)) as worker,
+        ):
+            wait_until_works(worker, tmp_path)
+            sleep(1)
+            worker.terminate()
+            sleep(0.7)
+            worker.terminate()
+            code = worker.wait(20)
+
+        assert code == 0
+        assert "Traceback" not in (tmp_path / "log").read_text()
+
 
 def useless(url: str) -> dict[str, str]:
     return {"OTLP_ENDPOINT": url, "TELEMETRY_MODE": "otlp", "TRACES_SAMPLE_RATE": "1"}
