@@ -216,6 +216,17 @@ async def test_failure_after_the_response_is_logged_with_its_trace(
     assert failure["trace_id"] == SAMPLED[3:35]
 
 
+async def test_traces_and_metrics_of_a_process_have_one_instance(
+    traced: Traced, collector: Collector
+) -> None:
+    async with traced(telemetry_mode="otlp") as client:
+        await client.get("/health")
+        await client.get("/nothing")
+
+    assert {*collector.instances()} == {"/v1/traces", "/v1/metrics"}
+    assert len({*collector.instances().values()}) == 1
+
+
 async def test_rate_zero_sends_nothing(traced: Traced, collector: Collector) -> None:
     async with traced(traces_sample_rate=0) as client:
         await client.get("/nothing")

@@ -17,20 +17,27 @@ logger = logging.getLogger(__name__)
 @contextmanager
 def exporting(exporters: Sequence[Exporter]) -> Iterator[None]:
     """While inside, they run. Raises ``OSError``, logged in one line, where one cannot."""
-    for exporter in exporters:
-        try:
+    started = []
+    try:
+        for exporter in exporters:
             exporter.start()
-        except OSError as exc:
-            logger.log(logging.ERROR, "telemetry_unavailable", extra={"reason": str(exc)})
-            exc.add_note(LOGGED)
-            raise
+            started.append(exporter)
+    except OSError as exc:
+        logger.log(logging.ERROR, "telemetry_unavailable", extra={"reason": str(exc)})
+        exc.add_note(LOGGED)
+        stop(started)
+        raise
     try:
         yield
     finally:
-        deadline = monotonic() + STOP_SECONDS
-        # In threads that end with the process: no library keeps its own deadline while the other side dribbles.
-        threads = [Thread(target=exporter.stop, daemon=True) for exporter in exporters]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(deadline - monotonic(), 0))
+        stop(started)
+
+
+def stop(exporters: Sequence[Exporter]) -> None:
+    """In threads that end with the process: no library keeps its own deadline while the other side dribbles."""
+    deadline = monotonic() + STOP_SECONDS
+    threads = [Thread(target=exporter.stop, daemon=True) for exporter in exporters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(deadline - monotonic(), 0))

@@ -1,6 +1,6 @@
 """Metrics for a Prometheus that asks on a port of its own: they are not for those who call the API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -31,7 +31,8 @@ class PrometheusTelemetry:
         self.address = settings.metrics_host, settings.metrics_port
         self.registry = CollectorRegistry()
         self._families: dict[str, Any] = {}  # Any, here and below: the classes share no ancestor
-        self._series: dict[str, dict[tuple[str, ...], Any]] = {}
+        self._series: dict[str, dict[tuple[tuple[str, str], ...], Any]] = {}
+        self._labels: dict[str, Set[str]] = {}
         self._server: WSGIServer | None = None
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
 
@@ -61,14 +62,15 @@ class PrometheusTelemetry:
         self._one(Gauge, name, labels).set(value)
 
     def _one(self, make: Callable[..., Any], name: str, labels: dict[str, str]) -> Any:
-        series = self._series.setdefault(name, {})
-        values = tuple(labels.values())
-        if (found := series.get(values)) is None:
-            if name not in self._families:
-                self._families[name] = make(name, name, tuple(labels), registry=self.registry)
-            if len(series) >= MOST_SERIES:
-                values = (OTHER,) * len(values)
-            family = self._families[name]
-            found = family.labels(**dict(zip(labels, values, strict=True))) if labels else family
-            series[values] = found
+        """The series of a name. Too many of them, and other labels than its first ones, share one."""
+        if name not in self._families:
+            self._families[name] = make(name, name, tuple(labels), registry=self.registry)
+            self._series[name] = {}
+            self._labels[name] = labels.keys()
+        series, key = self._series[name], tuple(labels.items())
+        if (found := series.get(key)) is None:
+            names, family = self._labels[name], self._families[name]
+            if labels.keys() != names or len(series) >= MOST_SERIES:
+                labels, key = dict.fromkeys(names, OTHER), ()
+            found = series[key] = family.labels(**labels) if labels else family
         return found

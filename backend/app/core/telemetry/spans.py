@@ -6,13 +6,14 @@ from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanKind, Status, get_current_span
 
 from app.core.config import Settings
-from app.core.telemetry.otlp import EXPORT_SECONDS
+from app.core.telemetry.otlp import EXPORT_SECONDS, resource_of
 
 ROOTS = (SpanKind.SERVER, SpanKind.CONSUMER)
 QUEUE_SIZE = 2_048  # spans; what does not fit is dropped
@@ -61,32 +62,32 @@ class ShareOfRoots(Sampler):
 
 
 class Redacting(SpanExporter):
-    """Hands on names, times and ``ATTRIBUTES``: no event, and no text of an error."""
+    """Hands on names, times and ``ATTRIBUTES``, and what this process is: no event, and no text of an error."""
 
-    def __init__(self, inner: SpanExporter) -> None:
+    def __init__(self, inner: SpanExporter, resource: Resource) -> None:
         self.inner = inner
+        self.resource = resource
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self.inner.export([redacted(span) for span in spans])
+        return self.inner.export([self._redacted(span) for span in spans])
 
     def shutdown(self) -> None:
         self.inner.shutdown()
 
-
-def redacted(span: ReadableSpan) -> ReadableSpan:
-    given = span.attributes or {}
-    return ReadableSpan(
-        span.name,
-        span.context,
-        span.parent,
-        span.resource,
-        {name: given[name] for name in ATTRIBUTES if name in given},
-        kind=span.kind,
-        status=Status(span.status.status_code),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    def _redacted(self, span: ReadableSpan) -> ReadableSpan:
+        given = span.attributes or {}
+        return ReadableSpan(
+            span.name,
+            span.context,
+            span.parent,
+            self.resource,
+            {name: given[name] for name in ATTRIBUTES if name in given},
+            kind=span.kind,
+            status=Status(span.status.status_code),
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=span.instrumentation_scope,
+        )
 
 
 class WhileRunning(SpanProcessor):
@@ -102,7 +103,8 @@ class WhileRunning(SpanProcessor):
             headers=self.settings.collector_headers(),
             timeout=EXPORT_SECONDS,
         )
-        self._batch = BatchSpanProcessor(Redacting(exporter), QUEUE_SIZE, PERIOD_MILLISECONDS)
+        redacting = Redacting(exporter, resource_of(self.settings))  # of the process that serves
+        self._batch = BatchSpanProcessor(redacting, QUEUE_SIZE, PERIOD_MILLISECONDS)
 
     def stop(self) -> None:
         batch, self._batch = self._batch, None

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -20,11 +21,11 @@ from app.core.config import Settings
 from app.core.context import SCOPE_KEY, request_id_var, traceparent_var
 from app.core.http.route_template import route_path
 from app.core.telemetry.base import AROUND
-from app.core.telemetry.otlp import resource_of
 from app.core.telemetry.spans import ShareOfRoots, WhileRunning
 
 OPERATION = re.compile(r"\s*([A-Za-z]+)")
 TABLE = re.compile(r'\b(?:FROM|INTO|UPDATE)\s+"?([a-z_][a-z0-9_]*)', re.IGNORECASE)
+VALUE = re.compile(r"'|\$[A-Za-z_]*\$|--|/\*")
 FAILED = frozenset(("retry", "dead", "lost"))  # outcomes of jobs
 
 
@@ -51,7 +52,7 @@ class OtlpTracing:
     def __init__(self, settings: Settings) -> None:
         sampler = ShareOfRoots(settings.traces_sample_rate)
         self.spans = WhileRunning(settings)
-        self.provider = TracerProvider(sampler, resource_of(settings), shutdown_on_exit=False)
+        self.provider = TracerProvider(sampler, Resource.get_empty(), shutdown_on_exit=False)
         self.provider.add_span_processor(self.spans)
         self.tracer = self.provider.get_tracer("app")
 
@@ -138,7 +139,8 @@ def end(span: Span | None, error: BaseException | None = None) -> None:
 
 @lru_cache(maxsize=512)
 def summary(sql: str) -> str:
-    """Operation and first table, as in ``SELECT users``: nothing that may hold a value."""
-    operation, table = OPERATION.match(sql), TABLE.search(sql)
+    """Operation and first table, as in ``SELECT users``: nothing of or behind a literal or a comment, which may hold a value."""
+    plain = VALUE.split(sql, 1)[0]
+    operation, table = OPERATION.match(plain), TABLE.search(plain)
     names = [found[1] for found in (operation, table) if found]
     return " ".join([names[0].upper(), *names[1:]]) if operation else "statement"
