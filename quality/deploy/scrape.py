@@ -85,7 +85,9 @@ async def traffic(port: int) -> None:
 def check(report: Report, prometheus: Prometheus) -> None:
     told = set(prometheus.get("/api/v1/label/__name__/values"))
     report.exactly(
-        "metrics named by dashboard and alerts that nobody tells", [], sorted(metric_names() - told)
+        "T-06 metrics named by dashboard and alerts that nobody tells",
+        [],
+        sorted(metric_names() - told),
     )
     silent = [
         name
@@ -93,10 +95,10 @@ def check(report: Report, prometheus: Prometheus) -> None:
         if name not in (*ABSENT, *CAUSES)
         and not prometheus.query(expression.replace("[$__rate_interval]", LAST_SCRAPES))
     ]
-    report.exactly("queries of the dashboard, records and alerts without data", [], silent)
+    report.exactly("T-06 queries of the dashboard, records and alerts without data", [], silent)
     groups = prometheus.get("/api/v1/rules")["groups"]
     states = {rule["health"] for group in groups for rule in group["rules"]}
-    report.exactly("rules as Prometheus evaluates them", {"ok"}, states)
+    report.exactly("T-06 rules as Prometheus evaluates them", {"ok"}, states)
 
 
 async def measure(report: Report, folder: Path) -> None:
@@ -110,7 +112,7 @@ async def measure(report: Report, folder: Path) -> None:
         ):
             load = asyncio.create_task(traffic(server.port))
             up = await until(lambda: prometheus.targets_up() == len(ports), 20)
-            report.at_most("application and worker are up for Prometheus", 20, up, "s")
+            report.at_most("T-06 application and worker are up for Prometheus", 20, up, "s")
             await asyncio.sleep(SECONDS)
             check(report, prometheus)
             load.cancel()

@@ -15,7 +15,7 @@ from tests.fixtures.server import server_environment
 SUFFIX = re.compile(r"(_total|(?<!oldest_due)(?<!timestamp)_seconds(_bucket|_count|_sum)?)$")
 
 
-def test_every_metric_that_is_named_stands_in_the_sources() -> None:
+def test_t_06_every_metric_that_is_named_stands_in_the_sources() -> None:
     sources = "".join(p.read_text("utf-8") for p in (PROJECT_ROOT / "backend/app").rglob("*.py"))
 
     missing = [name for name in metric_names() if f'"{SUFFIX.sub("", name)}"' not in sources]
@@ -33,7 +33,7 @@ def test_stack_of_a_developer_evaluates_the_shipped_rules() -> None:
     assert mounted["./deploy/observability/lgtm.yml"] == "/otel-lgtm/prometheus.yaml"
 
 
-def test_limits_of_latency_are_buckets() -> None:
+def test_t_06_limits_of_latency_are_buckets() -> None:
     limits = re.findall(r'le="([^"]+)"', " ".join(expressions().values()))
 
     assert limits
@@ -93,7 +93,7 @@ def test_symptoms_lead_to_panels_and_alerts_that_exist() -> None:
     assert shown <= panels | {""}
 
 
-def test_every_alert_is_tried() -> None:
+def test_t_06_every_alert_is_tried() -> None:
     tried = yaml.safe_load((FOLDER / "alerts_test.yml").read_text("utf-8"))["tests"]
     fired = {
         case["alertname"]

@@ -26,6 +26,18 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.server import HOST, StartServer, free_port, server_environment
 
+# Starts, serves a request and ends, as a server does; then what has been imported, and what is around the application.
+STARTS = """
+import sys
+from fastapi.testclient import TestClient
+from app.main import app
+with TestClient(app) as client:
+    status = client.get("/nothing").status_code
+libraries = "opentelemetry.sdk.trace", "opentelemetry.exporter", "prometheus_client", "google.protobuf", "requests"
+layers = [layer.cls.__module__ for layer in app.user_middleware]
+print(status, [n for n in sys.modules if n.startswith(libraries)], [n for n in layers if "telemetry" in n])
+"""
+
 
 @pytest.fixture
 def port() -> int:
@@ -137,21 +149,28 @@ def test_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch, mode: str)
 class TestProcesses:
     def test_t_05_off_imports_no_library_of_telemetry(self) -> None:
         """redis-py imports the SDK by itself where it is installed; the image has it only where it was asked for."""
-        code = (
-            "import sys, app.main; "
-            "print([n for n in sys.modules if n.startswith(('opentelemetry.sdk.trace', "
-            "'opentelemetry.exporter', 'prometheus_client', 'google.protobuf', 'requests'))])"
-        )
-
         done = subprocess.run(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", STARTS],
             env=server_environment(),
             capture_output=True,
             text=True,
             check=True,
         )
 
-        assert done.stdout.strip() == "[]"
+        assert done.stdout.splitlines()[-1] == "404 [] []"
+
+    def test_t_04_prometheus_with_three_processes_ends_the_start_with_one_line(
+        self, start_server: StartServer, port: int
+    ) -> None:
+        server = start_server(
+            wait=False, TELEMETRY_MODE="prometheus", METRICS_PORT=str(port), WEB_CONCURRENCY="3"
+        )
+
+        server.process.wait(20)
+        lines = [line for line in server.log.splitlines() if "WEB_CONCURRENCY=1" in line]
+        assert lines
+        assert all("with more, use otlp" in line for line in lines)
+        assert "Traceback" not in server.log
 
     def test_taken_port_ends_the_start_with_one_line_of_ours(
         self, start_server: StartServer, port: int

@@ -14,6 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from app.core.app_factory import create_app
 from app.core.logging import JsonFormatter
 from app.core.telemetry import spans
+from app.core.telemetry.exporting import exporting
+from app.core.telemetry.tracing import OtlpTracing
 from app.db.session import SessionFactory
 from tests.fixtures.collector import Collector, attributes
 from tests.fixtures.env import make_settings
@@ -176,6 +178,27 @@ async def test_t_03_share_is_that_of_the_setting_whatever_a_client_sends(
             )
 
     assert len(collector.spans()) == 3
+
+
+async def test_t_03_share_of_jobs_that_no_request_asked_for_is_that_of_the_setting(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rolled = iter([0.1, 0.6, 0.4, 0.9])
+    monkeypatch.setattr(spans, "random", lambda: next(rolled))
+    settings = make_settings(otlp_endpoint=collector.url, traces_sample_rate=0.5)
+    tracing = OtlpTracing(settings)
+    asked = {"sampled": SAMPLED, "not": SAMPLED[:-2] + "00"}
+
+    with exporting([tracing.spans]):
+        for name in ("sweep", "sweep", "sweep", "sweep"):
+            with tracing.job(name, None) as tell:
+                tell("done")
+        for name, traceparent in asked.items():
+            with tracing.job(name, traceparent) as tell:
+                tell("done")
+
+    names = [span.name for span in collector.spans()]
+    assert names == ["job sweep", "job sweep", "job sampled"]
 
 
 async def test_trace_goes_on_and_is_in_the_log(
