@@ -1,10 +1,11 @@
 """Statements on the keys of repeated requests: claimed before the work, answered behind it."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import Text, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.dialects import insert_of
@@ -28,10 +29,9 @@ class IdempotencyKeyRepository:
 
     async def lock(self, key: str) -> bool:
         """Whether no other transaction is using this key. SQLite has one writer, for whom ``claim`` waits."""
-        if self.session.get_bind().dialect.name != "postgresql":
+        if self._dialect != "postgresql":
             return True
-        name = func.hashtextextended(f"{self.caller_id}:{key}", 0)
-        return bool(await self.session.scalar(select(func.pg_try_advisory_xact_lock(name))))
+        return bool(await self.session.scalar(_LOCK, {"name": f"{self.caller_id}:{key}"}))
 
     async def claim(self, key: str, fingerprint: str, now: datetime, expired: datetime) -> bool:
         """Insert the key, or take one that has expired: ``False`` where it is used already.
@@ -44,30 +44,45 @@ class IdempotencyKeyRepository:
             "fingerprint": fingerprint,
             "response": None,
             "created_at": now,
+            "expired": expired,
         }
-        insert = insert_of(self.session.get_bind().dialect.name)(IdempotencyKey).values(values)
-        claim = insert.on_conflict_do_update(
-            index_elements=[IdempotencyKey.caller_id, IdempotencyKey.key],
-            set_={name: values[name] for name in ("fingerprint", "response", "created_at")},
-            where=IdempotencyKey.created_at <= expired,
-        )
-        return changed_rows(await self.session.execute(claim)) == 1
+        return changed_rows(await self.session.execute(_claim(self._dialect), values)) == 1
 
     async def find(self, key: str) -> Stored | None:
         """What was stored under the key."""
-        query = select(IdempotencyKey.fingerprint, IdempotencyKey.response).where(*self._is(key))
-        row = (await self.session.execute(query)).one_or_none()
+        row = (await self.session.execute(_FIND, self._is(key))).one_or_none()
         return Stored(*row) if row else None
 
     async def store(self, key: str, response: str) -> None:
         """Note the response, so that the next request with the key gets it too."""
-        await self.session.execute(
-            update(IdempotencyKey).where(*self._is(key)).values(response=response),
-            execution_options={"synchronize_session": False},
-        )
+        await self.session.execute(_STORE, {**self._is(key), "text": response})
 
-    def _is(self, key: str) -> tuple[Any, ...]:
-        return IdempotencyKey.caller_id == self.caller_id, IdempotencyKey.key == key
+    @property
+    def _dialect(self) -> str:
+        return self.session.get_bind().dialect.name
+
+    def _is(self, key: str) -> dict[str, Any]:
+        return {"of": self.caller_id, "named": key}
+
+
+# On the table and made once: an ORM statement that is built each time costs several times as much.
+_KEYS: Any = IdempotencyKey.__table__
+_IS = (_KEYS.c.caller_id == bindparam("of"), _KEYS.c.key == bindparam("named"))
+_LOCK = select(
+    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=Text), 0))
+)
+_FIND = select(_KEYS.c.fingerprint, _KEYS.c.response).where(*_IS)
+_STORE = update(_KEYS).where(*_IS).values(response=bindparam("text"))
+
+
+@lru_cache
+def _claim(dialect: str) -> Any:
+    insert = insert_of(dialect)(_KEYS)
+    return insert.on_conflict_do_update(
+        index_elements=[_KEYS.c.caller_id, _KEYS.c.key],
+        set_={name: insert.excluded[name] for name in ("fingerprint", "response", "created_at")},
+        where=_KEYS.c.created_at <= bindparam("expired"),
+    )
 
 
 async def delete_expired_keys(session: AsyncSession, expired: datetime, limit: int) -> int:
