@@ -67,7 +67,11 @@ async def list_users(
 ) -> PageOf[UserAdmin]:
     """A page of all accounts, oldest first."""
     page = await UserRepository(db).page(
-        SORTS[query.order], *conditions_of(query), limit=query.limit, after=query.after
+        SORTS[query.order],
+        *conditions_of(query),
+        limit=query.limit,
+        after=query.after,
+        fields=UserAdmin.model_fields,
     )
     return PageOf[UserAdmin].model_validate(page)
 

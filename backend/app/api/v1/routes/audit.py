@@ -30,5 +30,7 @@ async def list_entries(
         if (value := getattr(query, name)) is not None
     ]
     entries = BaseRepository(db, AuditEntry)
-    page = await entries.page(NEWEST_FIRST, *where, limit=query.limit, after=query.after)
+    page = await entries.page(
+        NEWEST_FIRST, *where, limit=query.limit, after=query.after, fields=AuditPublic.model_fields
+    )
     return PageOf[AuditPublic].model_validate(page)
