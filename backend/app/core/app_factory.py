@@ -56,8 +56,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.worker = build_worker(settings, resources, app.state.session_factory)
     register_exception_handlers(app)
     register_vanished_handler(app)
+    app.include_router(
+        legacy_router
+    )  # first: routes are asked in their order, and /health is asked most often
     app.include_router(v1_router)
-    app.include_router(legacy_router)
     if settings.docs_enabled:
         app.include_router(docs_router)
     flatten(app)

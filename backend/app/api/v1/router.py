@@ -5,9 +5,9 @@ from app.core.http.routing import Router
 
 router = Router(prefix="/api/v1")
 router.include_router(health.router)
+router.include_router(users.router)
 router.include_router(auth.router)
 router.include_router(account.router)
-router.include_router(users.router)
 router.include_router(admin.router)
 router.include_router(roles.router)
 router.include_router(audit.router)
