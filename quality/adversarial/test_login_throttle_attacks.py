@@ -10,7 +10,8 @@ from httpx2 import AsyncClient
 from redis.asyncio import Redis
 
 from app.core.redis import gateway as redis_module
-from app.core.redis.gateway import POOL_SIZE, RedisUnavailable
+from app.core.redis.gateway import POOL_SIZE
+from app.core.redis.unavailable import RedisUnavailable
 from app.models.user import User
 from tests.fixtures.auth import PASSWORD, MakeUser
 from tests.fixtures.cache import recorded_commands

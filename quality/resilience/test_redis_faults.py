@@ -12,14 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from app.core.redis.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
-from app.core.redis.gateway import (
-    DEADLINE_SECONDS,
-    POOL_SIZE,
-    RedisGateway,
-    RedisPoolExhausted,
-    RedisUnavailable,
-    build_client,
-)
+from app.core.redis.gateway import DEADLINE_SECONDS, POOL_SIZE, RedisGateway, build_client
+from app.core.redis.unavailable import RedisPoolExhausted, RedisUnavailable
 from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.env import GIVEN_REDIS_URL
 from tests.fixtures.faults import (

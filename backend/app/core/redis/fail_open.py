@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from app.core.redis.gateway import RedisUnavailable
+from app.core.redis.unavailable import RedisUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,6 +16,7 @@ from app.core.redis.circuit_breaker import CircuitBreaker, State
 from app.core.redis.deadline import deadline
 from app.core.redis.failures import RedisFailures
 from app.core.redis.pool import KEEPALIVE, TrustedPool
+from app.core.redis.unavailable import RedisPoolExhausted, RedisUnavailable
 
 T = TypeVar("T")
 
@@ -27,14 +28,6 @@ POOL_SIZE = 32
 
 # Exceptions of the client known from broken, hanging, full and misconfigured servers. Others are logged with a traceback.
 EXPECTED = (RedisError, OSError, EOFError, TimeoutError)
-
-
-class RedisUnavailable(Exception):
-    """Redis gave no usable reply, or the breaker is open. Serve as if it were not there."""
-
-
-class RedisPoolExhausted(RedisUnavailable):
-    """Not sent, because our own requests leave no connection free. A burst of requests can cause this at will."""
 
 
 class RedisGateway:
@@ -156,3 +149,8 @@ def build_client(url: str) -> Redis:
         protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
     )
     return Redis.from_pool(pool)
+
+
+def build_gateway(url: str, breaker: CircuitBreaker) -> RedisGateway:
+    """The gateway to the Redis at ``url``."""
+    return RedisGateway(build_client(url), breaker)

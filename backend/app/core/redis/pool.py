@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import ConnectionPool, SSLConnection
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 # A quiet connection is checked after 30 s and given up 15 s later, so a firewall neither drops it nor hides its end.
 # macOS has another name for the first option; a platform without one of them keeps its own figure.
@@ -67,3 +67,12 @@ class TrustedPool(ConnectionPool):
 
     def _tls_is_ready(self) -> bool:
         return self._tls is not None and self._tls.context is not None
+
+
+def accepts(url: str) -> bool:
+    """Whether redis-py can read every option of ``url``. Connects to nothing."""
+    try:
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # redis-py's own
+    except (RedisError, TypeError, ValueError):
+        return False
+    return True

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Depends
 from sqlalchemy import text
@@ -12,7 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
-from app.core.redis.gateway import RedisGateway, RedisUnavailable
+from app.core.redis.unavailable import RedisUnavailable
+
+if TYPE_CHECKING:  # redis-py is imported only where it is used
+    from app.core.redis.gateway import RedisGateway
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class SharedChecks:
             return self._checks
 
 
-async def check_dependencies(db: AsyncSession, redis: RedisGateway | None) -> Checks:
+async def check_dependencies(db: AsyncSession, redis: "RedisGateway | None") -> Checks:
     """The state of the database, and of Redis where it is configured, side by side.
 
     A check that raises, whatever it raises, has failed: readiness has no other results than its own.
@@ -73,7 +76,7 @@ async def check_database(db: AsyncSession) -> State:
     return "ok"
 
 
-async def check_redis(redis: RedisGateway) -> State:
+async def check_redis(redis: "RedisGateway") -> State:
     """Whether a PING succeeds within the deadline and no other recent call failed."""
     try:
         await redis.ping()

@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 
 from app.core.errors import RateLimited, Unauthorized
-from app.core.rate_limit.attempts import NullAttemptLimiter, RedisAttemptLimiter
+from app.core.rate_limit.attempts import NullAttemptLimiter
+from app.core.rate_limit.redis_attempts import RedisAttemptLimiter
 from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.core.redis.fail_open import fail_open
-from app.core.redis.gateway import RedisUnavailable
+from app.core.redis.unavailable import RedisUnavailable
 
 
 class Shop:

@@ -15,13 +15,9 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError, InvalidResponse
 
 from app.core.redis.circuit_breaker import OPEN_AFTER, CircuitBreaker, State
-from app.core.redis.gateway import (
-    POOL_SIZE,
-    RedisGateway,
-    RedisUnavailable,
-    build_client,
-)
+from app.core.redis.gateway import POOL_SIZE, RedisGateway, build_client
 from app.core.redis.pool import KEEPALIVE
+from app.core.redis.unavailable import RedisUnavailable
 from app.core.telemetry.base import NullTelemetry
 from tests.fixtures.faults import (
     MISBEHAVIOUR,
