@@ -22,30 +22,31 @@ from app.models.role import ADMIN
 
 logger = logging.getLogger(__name__)
 
-# Relative, so that the Authorize button of /docs also works behind a path prefix.
-oauth2_scheme = OAuth2PasswordBearer(tokenUrl="auth/login", auto_error=False)
-
-SUBPROTOCOL = "bearer"
+BEARER = "bearer"  # the scheme (RFC 6750), and the subprotocol of a WebSocket
 
 
-async def get_bearer_token(
-    connection: HTTPConnection, token: Annotated[str | None, Depends(oauth2_scheme)]
-) -> str:
-    """The one bearer token of this request, as it was sent.
+class OneBearerToken(OAuth2PasswordBearer):
+    """The one bearer token of a request, as it was sent: FastAPI would trim it, and a token has one canonical form.
 
     Raises ``Unauthorized`` without one, and ``BadRequest`` for more than one Authorization header.
     """
-    sent = connection.headers.getlist("authorization")
-    if len(sent) > 1:
-        raise BadRequest("More than one Authorization header was sent")
-    # Not ``token``, which FastAPI has trimmed: a token has one canonical form.
-    bearer = sent[0].partition(" ")[2] if token else offered_token(connection)
-    if not bearer:
-        raise Unauthorized
-    return bearer
+
+    async def __call__(self, request: HTTPConnection) -> str:
+        sent = request.headers.getlist("authorization")
+        if len(sent) > 1:
+            raise BadRequest("More than one Authorization header was sent")
+        scheme, _, token = (sent[0] if sent else "").partition(" ")
+        is_bearer = scheme.lower() == BEARER and token.strip()
+        bearer = token if is_bearer else offered_token(request)
+        if not bearer:
+            raise Unauthorized
+        return bearer
 
 
-BearerToken = Annotated[str, Depends(get_bearer_token)]
+# Relative, so that the Authorize button of /docs also works behind a path prefix.
+BearerToken = Annotated[
+    str, Depends(OneBearerToken(tokenUrl="auth/login", scheme_name="OAuth2PasswordBearer"))
+]
 
 
 async def get_current_user(
@@ -89,7 +90,7 @@ def offered_token(connection: HTTPConnection) -> str | None:
     if connection.scope["type"] != "websocket":
         return None
     match connection.scope.get("subprotocols"):
-        case [name, str(token)] if name == SUBPROTOCOL:
+        case [name, str(token)] if name == BEARER:
             return token
     return None
 
