@@ -47,6 +47,7 @@ BESIDE = {
     "files": Check(("quality.repository.lint_repo",)),
     "types": Check(("mypy", "quality")),
     "browser": Check(("quality.browser",), None),
+    "clients": Check(("quality.clients",), None),
     "deploy": Check(("quality.deploy",), None),
     "drill": Check(("quality.deploy.drill",), None),
     "backup": Check(("quality.deploy.backup",), None),

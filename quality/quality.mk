@@ -3,7 +3,7 @@
 CODE += quality
 QUALITY = $(NEEDS_PYTHON) py=$$($(PYTHON) scripts/bootstrap.py quality) && "$$py"
 
-.PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser deploy-check deploy-drill backup-drill migration-check
+.PHONY: quality quality-full eject-quality quality-lint quality-test lint-repo docs-check attack fuzz proxy-profile chaos leaks bench mutants browser clients deploy-check deploy-drill backup-drill migration-check
 
 ##@ Quality (quality/README.md)
 
@@ -51,6 +51,9 @@ mutants: ## Mutation testing: whether a test notices a change of the code (args=
 
 browser: ## Log in on /docs in a real Chromium and call the API (args="--picture backend/docs/images/docs.png" for the README)
 	@$(QUALITY) -m quality.browser $(args)
+
+clients: ## Generate two clients from the OpenAPI document, and walk the API with them (needs Node.js and the registries)
+	@$(QUALITY) -m quality.clients
 
 deploy-check: ## Render and check deploy/ without a cluster, and scrape a running application and worker with Prometheus
 	@$(QUALITY) -m quality.deploy

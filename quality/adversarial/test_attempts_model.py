@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from app.core.rate_limit import attempts
+from app.core.rate_limit import redis_attempts
 from app.core.rate_limit.sliding_window import BUCKETS
 from app.core.redis.gateway import RedisGateway
 from tests.fixtures.redis import Clock
@@ -72,7 +72,7 @@ class TestAgainstAModel:
     async def test_no_interval_holds_more_and_who_waits_as_told_may_try(
         self, gateway: RedisGateway, clock: Clock, monkeypatch: pytest.MonkeyPatch, seed: int
     ) -> None:
-        monkeypatch.setattr(attempts, "AGGREGATE_FACTOR", 2)
+        monkeypatch.setattr(redis_attempts, "AGGREGATE_FACTOR", 2)
         rng = random.Random(seed)
         limit = rng.randint(1, 4)
         limiter, model = limiter_on(gateway, limit), Model(limit, looseness=2)
