@@ -21,6 +21,11 @@ def changed_rows(result: Any) -> int:
     return count
 
 
+def cursor_behind(rows: Sequence[Any], sort: Sort, limit: int) -> str | None:
+    """The cursor of what follows the first ``limit`` rows; ``None`` where there is nothing."""
+    return sort.cursor_of(rows[limit - 1]) if len(rows) > limit else None
+
+
 class BaseRepository(Generic[ModelT]):
     """The queries that every model has. A subclass names its ``model`` and adds its own.
 
@@ -59,24 +64,23 @@ class BaseRepository(Generic[ModelT]):
         limit: int,
         after: str | None = None,
         fields: Collection[str] = (),
-    ) -> Page[ModelT]:
+    ) -> Page[Any]:
         """At most ``limit`` (1 to 100) rows for which ``where`` holds, those behind the cursor ``after``.
 
-        With ``fields``, such as ``NotePublic.model_fields``, the rows have these columns and are no objects that can be
-        changed, which takes two thirds of the time. Raises ``ValidationFailed`` for a cursor that is not of this ``sort``.
+        With ``fields``, such as ``NotePublic.model_fields``, each is a dictionary of these columns and no object that can
+        be changed, in three quarters of the time. Raises ``ValidationFailed`` for a cursor that is not of this ``sort``.
         """
         limit = min(max(limit, 1), MAX_LIST)
         query = self.base_query().where(*where).order_by(*sort.order_by()).limit(limit + 1)
         if after is not None:
             query = query.where(sort.behind(after))
-        rows: Any  # rows of the model, or of its columns
-        if fields:
-            columns = (getattr(self.model, name) for name in fields)
-            rows = (await self.session.execute(query.with_only_columns(*columns))).all()
-        else:
+        if not fields:
             rows = (await self.session.scalars(query)).all()
-        items = rows[:limit]
-        return Page(items, sort.cursor_of(items[-1]) if len(rows) > limit else None)
+            return Page(rows[:limit], cursor_behind(rows, sort, limit))
+        columns = (getattr(self.model, name) for name in fields)
+        read = (await self.session.execute(query.with_only_columns(*columns))).all()
+        items = [dict(zip(fields, row, strict=True)) for row in read[:limit]]
+        return Page(items, cursor_behind(read, sort, limit))
 
     async def change(self, row: ModelT, changes: Mapping[str, Any]) -> ModelT:
         """Set these columns of ``row`` now; what is as it was costs no statement.
