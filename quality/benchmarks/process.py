@@ -16,7 +16,7 @@ from quality.testkit.services import PASSWORD, Account
 
 STARTS = 7
 START_SECONDS, START_TIMES = 1.5, 1.33
-LIBRARIES = "fastapi, sqlalchemy.ext.asyncio, sqlalchemy.orm, asyncpg, redis.asyncio, pydantic_settings, uvicorn, uvloop, jwt"
+LIBRARIES = "fastapi, sqlalchemy.ext.asyncio, sqlalchemy.orm, asyncpg, pydantic_settings, uvicorn, uvloop, jwt"
 CLIENTS = 8
 REQUESTS = 10_000
 MEMORY_MIB = 90
