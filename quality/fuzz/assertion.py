@@ -3,6 +3,7 @@
 import json
 from base64 import urlsafe_b64decode
 from http import HTTPStatus
+from urllib.parse import quote
 
 from app.api.v1.schemas.user import UserPublic
 from app.core.errors import BY_STATUS
@@ -58,6 +59,7 @@ def entitled(target: Target, case: Case) -> set[str]:
         if account == case.caller
         or account.token.encode() in case.raw
         or account.email.encode() in case.raw
+        or quote(account.email, safe="").encode() in case.raw  # in a form
     }
     callers |= {account for secret, account in target.secrets.items() if secret in case.raw}
     everybody = any(account in target.admins for account in callers)
