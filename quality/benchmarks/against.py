@@ -38,7 +38,7 @@ async def measure_against(
         for scenario in scenarios:
             environment = environments[scenario.server]
             before = {**environment, "PYTHONPATH": str(tree / "backend")}
-            pair = Pair(replace(scenario, limit_request=scenario.request))
+            pair = Pair(replace(scenario, limit_request=scenario.request, baseline="limit"))
             async with AsyncExitStack() as stack:
                 servers = {
                     "limit": await stack.enter_async_context(serving(folder, before)),
