@@ -24,7 +24,7 @@ from tests.fixtures.cache import statements
 from tests.fixtures.callers import SAFE, Callers, send
 from tests.fixtures.mailed import headers_from
 from tests.fixtures.matrix import MATRIX, Row
-from tests.fixtures.plans import plan_of
+from tests.fixtures.plans import fill, plan_of
 from tests.fixtures.resource import ErrorCase
 
 __all__ = ["statements"]  # the fixture
@@ -164,6 +164,7 @@ class TestList:
         asked = UserQuery.model_validate(query)
         order = SORTS[asked.order]
         wanted = select(User).where(*conditions_of(asked)).order_by(*order.order_by()).limit(21)
+        await fill(db, *(User(email=f"{n}@example.com", hashed_password="x") for n in range(500)))
 
         plan = await plan_of(db, wanted)
 

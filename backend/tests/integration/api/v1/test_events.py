@@ -17,7 +17,7 @@ from app.repositories.audit import NEWEST_FIRST, events_of
 from tests.fixtures.auth import PASSWORD, headers_of
 from tests.fixtures.jobs import Jobs
 from tests.fixtures.mailed import NEW_PASSWORD, headers_from, log_in, mails, post, reasons
-from tests.fixtures.plans import plan_of
+from tests.fixtures.plans import fill, plan_of, strangers_entry
 from tests.fixtures.resource import Endpoint, Resource
 
 EVENTS = "/api/v1/auth/events"
@@ -78,6 +78,7 @@ class TestEvents:
 
     async def test_l3_page_is_read_from_an_index(self, db: AsyncSession, ada: User) -> None:
         query = events_of(db, ada.id).base_query().order_by(*NEWEST_FIRST.order_by()).limit(21)
+        await fill(db, *(strangers_entry() for _ in range(500)))
 
         plan = await plan_of(db, query)
 

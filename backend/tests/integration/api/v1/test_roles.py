@@ -18,7 +18,7 @@ from app.repositories.role import MAX_ROLES
 from app.repositories.user import UserRepository
 from tests.fixtures.auth import MakeUser, headers_of
 from tests.fixtures.cache import statements
-from tests.fixtures.plans import plan_of
+from tests.fixtures.plans import fill, plan_of, strangers_entry
 
 __all__ = ["statements"]  # the fixture
 
@@ -281,6 +281,7 @@ class TestAudit:
     ) -> None:
         where = [FILTERS[name] == ("x" if name == "action" else admin.id)] if name else []
         query = select(AuditEntry).where(*where).order_by(*NEWEST_FIRST.order_by()).limit(21)
+        await fill(db, *(strangers_entry() for _ in range(500)))
 
         plan = await plan_of(db, query)
 
