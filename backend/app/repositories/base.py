@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.autocommit import read_rows
 from app.models.mixins import IdMixin
 from app.repositories.pages import Page, Sort
 
@@ -77,8 +78,10 @@ class BaseRepository(Generic[ModelT]):
         if not fields:
             rows = (await self.session.scalars(query)).all()
             return Page(rows[:limit], cursor_behind(rows, sort, limit))
-        columns = (getattr(self.model, name) for name in fields)
-        read = (await self.session.execute(query.with_only_columns(*columns))).all()
+        columns = inspect(self.model).local_table.c
+        read = await read_rows(
+            self.session, query.with_only_columns(*(columns[name] for name in fields))
+        )
         items = [dict(zip(fields, row, strict=True)) for row in read[:limit]]
         return Page(items, cursor_behind(read, sort, limit))
 

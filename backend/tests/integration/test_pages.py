@@ -240,11 +240,11 @@ class TestCursor:
         await put(db, *rows, *(book(grace, number) for number in range(9)))
         own = {str(row["id"]) for row in rows}
         seeded, real = random.Random(18), SORTS[sort].cursor_of(Book(**rows[4]))
+        places = [seeded.randrange(len(real)) for _ in range(60)]
+        forged = [real[:at] + seeded.choice("ABZaz09-_") + real[at + 1 :] for at in places]
         statuses = set()
 
-        for _ in range(60):
-            at = seeded.randrange(len(real))
-            mutated = real[:at] + seeded.choice("ABZaz09-_") + real[at + 1 :]
+        for mutated in (real, *forged):
             response = await page_behind(client, ada, sort, mutated)
 
             statuses.add(response.status_code)

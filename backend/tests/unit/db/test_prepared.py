@@ -1,10 +1,8 @@
 """A prepared select reads what the session would, and always releases its connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import bindparam, func, literal, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -16,6 +14,9 @@ from app.models.user import User
 from tests.fixtures.auth import MakeUser
 from tests.fixtures.db import is_postgres
 from tests.fixtures.env import make_settings
+from tests.fixtures.one_connection import one_connection, session
+
+__all__ = ["one_connection", "session"]  # the fixtures
 
 needs_postgres = pytest.mark.skipif(not is_postgres(), reason="DATABASE_URL is not PostgreSQL")
 
@@ -24,27 +25,6 @@ BY_ID = PreparedSelect(
 )
 SLEEP = PreparedSelect(select(func.pg_sleep(bindparam("seconds"))), "seconds")
 PROCESS = PreparedSelect(select(func.pg_backend_pid().label("pid")))
-
-
-@pytest_asyncio.fixture
-async def one_connection(database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = build_engine(
-        make_settings(
-            database_url=database_url,
-            database_pool_size=1,
-            database_pool_timeout_seconds=0.3,
-            database_statement_timeout_seconds=0.3,
-        )
-    )
-    assert engine is not None
-    yield engine
-    await engine.dispose()
-
-
-@pytest_asyncio.fixture
-async def session(one_connection: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    async with build_session_factory(one_connection)() as session:
-        yield session
 
 
 async def test_row_is_found_by_the_names_of_its_columns(
