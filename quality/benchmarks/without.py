@@ -48,6 +48,7 @@ OPTIMISATIONS: dict[str, Callable[[], None]] = {
     "OpenTelemetry off": undo(NullTracing, "server_spans", lambda self, excluded: None),
     "pool in the order of asking": undo(FairPool, "_queue_class", AsyncAdaptedQueue),
     "what stays out of the collector's sight": undo(gc, "freeze", lambda: None),
+    "collector that looks every 10,000 objects": undo(gc, "set_threshold", lambda first: None),
 }
 
 
@@ -60,13 +61,19 @@ def build() -> FastAPI:
         StrictRoute(f"/api/v1/things{number}/{{thing_id}}", lambda thing_id: thing_id)
         for number in range(int(os.environ.get("OTHER_ROUTES", "0")))
     ]
-    gc.freeze()
+    settle()
     return app
+
+
+def settle() -> None:
+    """What ``app.main`` does after it has built the application."""
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def without_layers() -> FastAPI:
     """The same routes with no middleware of ours around them."""
     app = app_factory.create_app()
     app.user_middleware = []
-    gc.freeze()
+    settle()
     return app
