@@ -24,8 +24,9 @@ async def read_rows(session: AsyncSession, query: Select[Any]) -> Sequence[Row[A
 def _read(session: Session, query: Select[Any]) -> Sequence[Row[Any]]:
     engine = session.get_bind()
     if not session.in_transaction() and _is_a_server(engine):
-        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            return connection.execute(query).all()
+        with engine.connect() as connection:
+            outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+            return outside.execute(query).all()
     rows: Sequence[Row[Any]] = session.execute(query).all()
     return rows
 
