@@ -85,14 +85,14 @@ def queries() -> list[tuple[str, Select[Any]]]:
     for name, column in FILTERS.items():
         value = values.get(name) or f"{5:032x}"
         entries = (
-            select(AuditEntry).where(column == value).order_by(*NEWEST_FIRST.order_by()).limit(PAGE)
+            select(AuditEntry).where(column == value).order_by(*NEWEST_FIRST.order_by).limit(PAGE)
         )
         found.append((f"audit log by {name}", entries))
     return found
 
 
 def page(order: Sort) -> Select[Any]:
-    return select(User).order_by(*order.order_by()).limit(PAGE)
+    return select(User).order_by(*order.order_by).limit(PAGE)
 
 
 async def buffers_of(connection: AsyncConnection, query: Select[Any]) -> int:

@@ -72,7 +72,7 @@ class BaseRepository(Generic[ModelT]):
         be changed, in three quarters of the time. Raises ``ValidationFailed`` for a cursor that is not of this ``sort``.
         """
         limit = min(max(limit, 1), MAX_LIST)
-        query = self.base_query().where(*where).order_by(*sort.order_by()).limit(limit + 1)
+        query = self.base_query().where(*where).order_by(*sort.order_by).limit(limit + 1)
         if after is not None:
             query = query.where(sort.behind(after))
         if not fields:

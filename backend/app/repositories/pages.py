@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -62,12 +63,13 @@ class Sort:
                 f"{column}: SQLite's own time is a text of another form, and sorts apart"
             )
 
-    @property
+    @cached_property
     def columns(self) -> tuple[Column, ...]:
         """The columns of ORDER BY."""
         is_unique = self.column.key == self.key.key or table_column(self.column).unique
         return (self.column,) if is_unique else (self.column, self.key)
 
+    @cached_property
     def order_by(self) -> list[ColumnElement[Any]]:
         """The columns in their direction."""
         return [column.desc() if self.descending else column.asc() for column in self.columns]

@@ -313,7 +313,7 @@ class TestPlan:
         for order in SORTS.values():
             at = order.cursor_of(Book(**book(ada, 1)))
             scope = [] if order.column.key == "code" else [Book.owner_id == ada.id]
-            query = select(Book).where(*scope, order.behind(at)).order_by(*order.order_by())
+            query = select(Book).where(*scope, order.behind(at)).order_by(*order.order_by)
 
             plan = await plan_of(db, query.limit(21))
 

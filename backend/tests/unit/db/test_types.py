@@ -4,9 +4,14 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import select, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.types import UtcDateTime, utc_now, uuid7
+from app.models.user import User
+from tests.fixtures.auth import MakeUser
+from tests.fixtures.db import is_postgres
 
 DIALECT = sqlite.dialect()
 
@@ -56,6 +61,18 @@ class TestUtcDateTime:
         naive = datetime(2026, 1, 5, 10)  # noqa: DTZ001  what SQLite returns
 
         assert UtcDateTime().process_result_value(naive, DIALECT) == naive.replace(tzinfo=UTC)
+
+    async def test_column_is_read_in_utc_whatever_the_zone_of_the_server(
+        self, db: AsyncSession, make_user: MakeUser
+    ) -> None:
+        await make_user("ada@example.com")
+        if is_postgres():
+            await db.execute(text("SET LOCAL TIME ZONE 'Asia/Tokyo'"))
+
+        created_at = await db.scalar(select(User.created_at))
+
+        assert created_at is not None
+        assert created_at.tzinfo is UTC
 
     def test_null_stays_null(self) -> None:
         assert UtcDateTime().process_bind_param(None, DIALECT) is None

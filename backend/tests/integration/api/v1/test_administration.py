@@ -163,7 +163,7 @@ class TestList:
     ) -> None:
         asked = UserQuery.model_validate(query)
         order = SORTS[asked.order]
-        wanted = select(User).where(*conditions_of(asked)).order_by(*order.order_by()).limit(21)
+        wanted = select(User).where(*conditions_of(asked)).order_by(*order.order_by).limit(21)
         await fill(db, *(User(email=f"{n}@example.com", hashed_password="x") for n in range(500)))
 
         plan = await plan_of(db, wanted)

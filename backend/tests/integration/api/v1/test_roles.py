@@ -280,7 +280,7 @@ class TestAudit:
         self, db: AsyncSession, admin: User, name: str | None
     ) -> None:
         where = [FILTERS[name] == ("x" if name == "action" else admin.id)] if name else []
-        query = select(AuditEntry).where(*where).order_by(*NEWEST_FIRST.order_by()).limit(21)
+        query = select(AuditEntry).where(*where).order_by(*NEWEST_FIRST.order_by).limit(21)
         await fill(db, *(strangers_entry() for _ in range(500)))
 
         plan = await plan_of(db, query)
