@@ -92,17 +92,23 @@ async def until_listening(port: int) -> None:
     pytest.fail("pgbouncer did not start")
 
 
-async def test_mixed_requests_are_all_served(pooled_url: str, ada: User) -> None:
+async def test_mixed_requests_are_all_served(pooled_url: str, ada: User, admin: User) -> None:
     app = create_app(
         make_settings(database_url=pooled_url, database_pooler="transaction", database_pool_size=8)
     )
-    headers = headers_of(ada)
+    headers, of_admin = headers_of(ada), headers_of(admin)
 
     async def ask(client: AsyncClient, number: int) -> int:
         if number % 4 == 0:
             new = {"email": f"{number}@example.com", "password": "correct horse battery staple"}
             return (await client.post("/api/v1/users", json=new)).status_code
-        path = f"/api/v1/users/{ada.id if number % 4 == 1 else 'me'}"
+        if number % 4 == 1:
+            page = await client.get(
+                f"/api/v1/admin/users?limit={1 + number % 100}", headers=of_admin
+            )
+            assert page.is_error or page.json()["items"][0]["email"] == ada.email
+            return page.status_code
+        path = f"/api/v1/users/{ada.id if number % 4 == 2 else 'me'}"
         return (await client.get(path, headers=headers)).status_code
 
     seen: Counter[int] = Counter()

@@ -1,5 +1,7 @@
 """Rows that are read without a transaction are those that the session would read."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -74,3 +76,15 @@ class TestOutsideOfATransaction:
 
         assert is_unavailable(caught.value)
         assert len(await read_rows(session, select(func.pg_backend_pid()))) == 1
+
+    async def test_cancelled_read_takes_its_connection_with_it(self, session: AsyncSession) -> None:
+        [[before]] = await read_rows(session, select(func.pg_backend_pid()))
+        reading = asyncio.create_task(read_rows(session, select(func.pg_sleep(5))))
+        await asyncio.sleep(0.05)
+
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+        [[after]] = await read_rows(session, select(func.pg_backend_pid()))
+        assert after != before
