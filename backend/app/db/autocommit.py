@@ -15,7 +15,7 @@ async def read_rows(session: AsyncSession, query: Select[Any]) -> Sequence[Row[A
 
     A session in a transaction is asked itself: it sees what it has changed, and no second connection is taken. Another
     one stays out of it: on PostgreSQL a select without BEGIN is a transaction of its own, and sees what the first one of
-    a transaction would see. Raises ``sqlalchemy.exc.SQLAlchemyError`` as a statement on the session would.
+    a transaction would see, at every level of isolation. Raises ``sqlalchemy.exc.SQLAlchemyError`` as a statement on the session would.
     """
     rows: Sequence[Row[Any]] = await session.run_sync(_read, query)
     return rows

@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from httpx2 import AsyncClient, Response
+from pydantic import Field, TypeAdapter
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.auth.dependencies import get_recent_caller
 from app.cli import calls as calls_of
 from app.core.app_factory import create_app
+from app.core.http.fields import SafeStr
 from app.core.http.forms import FORM
 from app.core.http.routing import StrictRoute
 from app.db.base import Base
@@ -111,7 +113,7 @@ def resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
 def leaves(schema: dict[str, Any], node: dict[str, Any], at: str) -> Iterator[tuple[str, Any]]:
     """Every value that ``node`` describes, down to the scalars, with its place."""
     node = resolve(schema, node)
-    for choice in [*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())]:
+    for choice in choices(node):
         if not is_decimal_as_text(choice, node):
             yield from leaves(schema, choice, at)
     for name, member in node.get("properties", {}).items():
@@ -119,6 +121,12 @@ def leaves(schema: dict[str, Any], node: dict[str, Any], at: str) -> Iterator[tu
     if "items" in node:
         yield from leaves(schema, node["items"], f"{at}[]")
     yield at, node
+
+
+def choices(node: dict[str, Any]) -> list[Any]:
+    """What is described instead of ``node``. What ``allOf`` adds to something with a type is a part of that."""
+    names = ("anyOf", "oneOf", *(() if "type" in node else ("allOf",)))
+    return [choice for name in names for choice in node.get(name, ())]
 
 
 def inputs(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -142,7 +150,7 @@ def is_decimal_as_text(choice: dict[str, Any], node: dict[str, Any]) -> bool:
 
 
 def is_bounded(node: dict[str, Any]) -> bool:
-    if {"enum", "const", "anyOf", "oneOf", "allOf"} & set(node):
+    if {"enum", "const"} & set(node) or choices(node):
         return True  # the choices are leaves too
     match node.get("type"):
         case "string":
@@ -215,6 +223,14 @@ class TestDocument:
 
     def test_document_has_no_password_hash(self, schema: dict[str, Any]) -> None:
         assert "hash" not in str(schema["components"]).lower()
+
+    def test_text_with_a_pattern_of_its_own_is_one_field(self) -> None:
+        url = Annotated[SafeStr, Field(pattern="^https://", max_length=99)]
+        node = TypeAdapter(url).json_schema()
+
+        assert [*leaves({}, node, "url")] == [("url", node)]
+        assert is_bounded(node)
+        assert not is_bounded({name: value for name, value in node.items() if name != "maxLength"})
 
 
 class TestInput:

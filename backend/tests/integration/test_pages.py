@@ -21,6 +21,7 @@ from app.db.base import Base
 from app.db.types import uuid7
 from app.models.mixins import IdMixin, TimestampMixin
 from app.models.user import User
+from app.repositories.base import BaseRepository
 from app.repositories.pages import CURSOR_MAX_LENGTH, sorts, starts_with
 from tests.fixtures.auth import headers_of
 from tests.fixtures.books import SORTS, Book, app
@@ -151,6 +152,18 @@ class TestPages:
             response = await client.get(f"{BOOKS}?{query}", headers=headers_of(ada))
 
             assert response.status_code == 422, query
+
+    async def test_fields_need_not_be_those_of_the_order(
+        self, client: AsyncClient, db: AsyncSession, ada: User
+    ) -> None:
+        await put(db, *(book(ada, number) for number in range(3)))
+        books = BaseRepository(db, Book, Book.owner_id == ada.id)
+
+        first = await books.page(SORTS["-lent"], limit=2, fields=("title",))
+        second = await books.page(SORTS["-lent"], limit=2, after=first.next, fields=("title",))
+
+        assert first.items == [{"title": "c"}, {"title": "b"}]
+        assert (second.items, second.next) == ([{"title": "a"}], None)
 
 
 class TestCursor:
