@@ -69,7 +69,7 @@ class BaseRepository(Generic[ModelT]):
         """At most ``limit`` (1 to 100) rows for which ``where`` holds, those behind the cursor ``after``.
 
         With ``fields``, such as ``NotePublic.model_fields``, each is a dictionary of these columns and no object that can
-        be changed, in half the time. Raises ``KeyError`` for a field that is no column, and ``ValidationFailed`` for a
+        be changed, in two thirds of the time. Raises ``KeyError`` for a field that is no column, and ``ValidationFailed`` for a
         cursor that is not of this ``sort``.
         """
         limit = min(max(limit, 1), MAX_LIST)
