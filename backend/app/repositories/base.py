@@ -22,6 +22,12 @@ def changed_rows(result: Any) -> int:
     return count
 
 
+def named_column(model: type[IdMixin], name: str) -> ColumnElement[Any]:
+    """The column of the table behind an attribute, by the name of the attribute; it is read faster than the attribute."""
+    column: ColumnElement[Any] = inspect(model).columns[name]
+    return column if column.key == name else column.label(name)
+
+
 def cursor_behind(rows: Sequence[Any], sort: Sort, limit: int) -> str | None:
     """The cursor of what follows the first ``limit`` rows; ``None`` where there is nothing."""
     return sort.cursor_of(rows[limit - 1]) if len(rows) > limit else None
@@ -69,8 +75,8 @@ class BaseRepository(Generic[ModelT]):
         """At most ``limit`` (1 to 100) rows for which ``where`` holds, those behind the cursor ``after``.
 
         With ``fields``, such as ``NotePublic.model_fields``, each is a dictionary of these columns and no object that can
-        be changed, in two thirds of the time. Raises ``KeyError`` for a field that is no column, and ``ValidationFailed`` for a
-        cursor that is not of this ``sort``.
+        be changed, in two thirds of the time. Raises ``KeyError`` for a field that is no column, and
+        ``ValidationFailed`` for a cursor that is not of this ``sort``.
         """
         limit = min(max(limit, 1), MAX_LIST)
         query = self.base_query().where(*where).order_by(*sort.order_by).limit(limit + 1)
@@ -79,12 +85,9 @@ class BaseRepository(Generic[ModelT]):
         if not fields:
             rows = (await self.session.scalars(query)).all()
             return Page(rows[:limit], cursor_behind(rows, sort, limit))
-        columns = inspect(self.model).local_table.c
-        of_cursor = (sort.column.key, sort.key.key)
-        names = dict.fromkeys((*fields, *of_cursor))
-        read = await read_rows(
-            self.session, query.with_only_columns(*(columns[name] for name in names))
-        )
+        names = dict.fromkeys((*fields, sort.column.key, sort.key.key))
+        columns = (named_column(self.model, name) for name in names)
+        read = await read_rows(self.session, query.with_only_columns(*columns))
         items = [dict(zip(fields, row, strict=False)) for row in read[:limit]]
         return Page(items, cursor_behind(read, sort, limit))
 

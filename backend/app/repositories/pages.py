@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Column as TableColumn
-from sqlalchemy import ColumnElement, Enum, String, Uuid, literal, tuple_
+from sqlalchemy import ColumnElement, Enum, String, Uuid, inspect, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.core.errors import ValidationFailed
@@ -96,8 +96,8 @@ class Sort:
 
 
 def table_column(column: Column) -> TableColumn[Any]:
-    """What the table says of a mapped column."""
-    found: TableColumn[Any] = column.class_.__table__.c[column.key]
+    """What the table says of a mapped column, which may have another name there."""
+    found: TableColumn[Any] = inspect(column.class_).columns[column.key]
     return found
 
 

@@ -165,6 +165,17 @@ class TestPages:
         assert first.items == [{"title": "c"}, {"title": "b"}]
         assert (second.items, second.next) == ([{"title": "a"}], None)
 
+    async def test_field_may_have_another_name_in_the_table(
+        self, client: AsyncClient, db: AsyncSession, ada: User
+    ) -> None:
+        await put(db, *(book(ada, number) for number in range(3)))
+        order = sorts(Renamed.id, heading=Renamed.heading)["heading"]
+
+        first = await BaseRepository(db, Renamed).page(order, limit=2, fields=("heading",))
+
+        assert first.items == [{"heading": "a"}, {"heading": "b"}]
+        assert first.next
+
 
 class TestCursor:
     async def test_l2_cursor_of_another_order_is_422(
@@ -338,6 +349,14 @@ class OwnBase(DeclarativeBase):
     """Separate metadata: no table is made of these."""
 
     type_annotation_map = Base.type_annotation_map
+
+
+class Renamed(IdMixin, OwnBase):
+    """The books once more, with an attribute that has another name than its column."""
+
+    __tablename__ = Book.__tablename__
+
+    heading: Mapped[str] = mapped_column("title", String(100))
 
 
 class Kind(enum.Enum):
