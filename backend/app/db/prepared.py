@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.core.telemetry.base import AROUND
+from app.db.autocommit import outside
 from app.db.lost import is_lost
 from app.db.pool import PostgresPool
 
@@ -29,17 +30,11 @@ class PreparedSelect:
     async def one(self, session: AsyncSession, *values: object) -> Row | None:
         """The row by the names of its columns, or ``None``.
 
-        What ``session`` is bound to decides where it comes from, so overriding ``get_db`` redirects this too. A
-        session in a transaction is asked itself: it sees what it has changed, and no second connection is taken.
-        Raises ``sqlalchemy.exc.SQLAlchemyError`` as a statement on the session would.
+        From ``outside`` of ``session`` where that can be. Raises ``sqlalchemy.exc.SQLAlchemyError`` as a statement on
+        the session would.
         """
-        engine = session.bind
-        if (
-            isinstance(engine, AsyncEngine)
-            and isinstance(engine.pool, PostgresPool)
-            and not session.in_transaction()
-        ):
-            return await self._on_driver(engine, engine.pool, values)
+        if bind := outside(session):
+            return await self._on_driver(*bind, values)
         parameters = dict(zip(self.names, values, strict=True))
         found = (await session.execute(self.statement, parameters)).mappings().one_or_none()
         return dict(found) if found else None
