@@ -64,9 +64,8 @@ class TestMatrix:
         self, make_cached_app: MakeApp, callers: Callers, row: Row
     ) -> None:
         app = make_cached_app(auth_user_cache_enabled=True)
-        async with client_for(
-            app
-        ) as client:  # which caches each caller, and what an admin may read
+        # What an admin may read and every caller are in the cache before anybody is judged.
+        async with client_for(app) as client:
             for caller in callers.values():
                 await with_role(caller, row)
                 await client.get("/api/v1/users/me", headers=caller.headers)

@@ -101,9 +101,8 @@ def _without_events(route: Any, original: APIRoute) -> Handler:
 
 def check_query(request: Request, once: frozenset[str]) -> None:
     """Raise 422 where one of these is sent twice, because a proxy may have read the other one."""
-    names = [name for name, _ in request.query_params.multi_items() if name in once]
-    if len(names) > len({*names}):
-        twice = [name for name, number in Counter(names).items() if number > 1]
+    times = Counter(name for name, _ in request.query_params.multi_items() if name in once)
+    if twice := [name for name, number in times.items() if number > 1]:
         problem = {"msg": "This may be sent only once", "type": "sent_twice"}
         raise ValidationFailed(
             details={"errors": [{"loc": ["query", name], **problem} for name in twice]}

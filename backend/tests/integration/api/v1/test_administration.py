@@ -164,7 +164,9 @@ class TestList:
         asked = UserQuery.model_validate(query)
         order = SORTS[asked.order]
         wanted = select(User).where(*conditions_of(asked)).order_by(*order.order_by).limit(21)
-        await fill(db, *(User(email=f"{n}@example.com", hashed_password="x") for n in range(500)))
+        await fill(
+            db, User, (User(email=f"{n}@example.com", hashed_password="x") for n in range(500))
+        )
 
         plan = await plan_of(db, wanted)
 

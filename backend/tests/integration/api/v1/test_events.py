@@ -78,7 +78,7 @@ class TestEvents:
 
     async def test_l3_page_is_read_from_an_index(self, db: AsyncSession, ada: User) -> None:
         query = events_of(db, ada.id).base_query().order_by(*NEWEST_FIRST.order_by).limit(21)
-        await fill(db, *(strangers_entry() for _ in range(500)))
+        await fill(db, AuditEntry, (strangers_entry() for _ in range(500)))
 
         plan = await plan_of(db, query)
 

@@ -281,7 +281,7 @@ class TestAudit:
     ) -> None:
         where = [FILTERS[name] == ("x" if name == "action" else admin.id)] if name else []
         query = select(AuditEntry).where(*where).order_by(*NEWEST_FIRST.order_by).limit(21)
-        await fill(db, *(strangers_entry() for _ in range(500)))
+        await fill(db, AuditEntry, (strangers_entry() for _ in range(500)))
 
         plan = await plan_of(db, query)
 
