@@ -235,13 +235,14 @@ class TestRecovery:
 
 
 async def echo_slowly(data: bytes, writer: asyncio.StreamWriter) -> None:
-    """Answer ECHO with its own argument after a random while; everything else with OK."""
+    """Answer each ECHO with its own argument after a random while; everything else with OK."""
     if b"ECHO" not in data:
         writer.write(b"+OK\r\n" * commands_in(data))
         return
-    await asyncio.sleep(random.random() * 0.004)
-    argument = data.split(b"\r\n")[4]
-    writer.write(b"$%d\r\n%b\r\n" % (len(argument), argument))
+    for command in data.split(b"*2\r\n")[1:]:
+        await asyncio.sleep(random.random() * 0.004)
+        argument = command.split(b"\r\n")[3]
+        writer.write(b"$%d\r\n%b\r\n" % (len(argument), argument))
 
 
 async def crossed(gateway: RedisGateway, number: int, count: int) -> int:

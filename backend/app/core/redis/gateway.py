@@ -15,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from app.core.redis.circuit_breaker import CircuitBreaker, State
 from app.core.redis.deadline import deadline
 from app.core.redis.failures import RedisFailures
+from app.core.redis.pipelining import BatchFailed, PipeliningClient
 from app.core.redis.pool import KEEPALIVE, TrustedPool
 from app.core.redis.unavailable import RedisPoolExhausted, RedisUnavailable
 
@@ -43,7 +44,7 @@ class RedisGateway:
         """The result of ``command``, within 100 ms. Raises ``RedisUnavailable`` for every failure of Redis.
 
         What ``command`` gets wrong by itself, such as an argument of a wrong type, is raised as it is: our own mistake
-        is no outage. A command that is cancelled takes its connection with it, so its reply meets no other request.
+        is no outage. The reply to a command that is cancelled meets no other request.
         Log, telemetry and readiness name it after the method that it is written in.
         """
         try:
@@ -89,6 +90,9 @@ class RedisGateway:
         except ResponseError as exc:
             self._replied(began, command)
             self.failures.failed(operation_of(command), exc)
+            raise RedisUnavailable from exc
+        except BatchFailed as exc:  # one failure, however many commands shared the connection
+            self.failures.note(operation_of(command), exc)
             raise RedisUnavailable from exc
         except Exception as exc:
             unexpected = not isinstance(exc, EXPECTED)
@@ -148,7 +152,7 @@ def build_client(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # connects without HELLO and its round trips; a Redis 5 would not know it
     )
-    return Redis.from_pool(pool)
+    return PipeliningClient.from_pool(pool)
 
 
 def build_gateway(url: str, breaker: CircuitBreaker) -> RedisGateway:

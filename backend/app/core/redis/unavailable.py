@@ -6,4 +6,4 @@ class RedisUnavailable(Exception):
 
 
 class RedisPoolExhausted(RedisUnavailable):
-    """Not sent, because our own requests leave no connection free. A burst of requests can cause this at will."""
+    """Not sent, because our own requests leave no place. A burst of requests can cause this at will."""

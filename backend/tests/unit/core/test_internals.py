@@ -8,13 +8,14 @@ import jwt
 import pytest
 import sqlalchemy.ext.asyncio
 import sqlalchemy.pool
-from redis.asyncio import ConnectionPool, SSLConnection
-from redis.asyncio.connection import RedisSSLContext
+from redis.asyncio import ConnectionPool, Redis, SSLConnection
+from redis.asyncio.connection import AbstractConnection, RedisSSLContext
 from starlette.formparsers import MultiPartParser
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 
 FASTAPI, STARLETTE, REDIS = "core/http/fastapi_internals.py", "core/http", "core/redis/pool.py"
+PIPELINING = "core/redis/pipelining.py"
 
 RELIANCES = [
     ("fastapi", fastapi.routing, "effective_route_context", FASTAPI),
@@ -34,6 +35,8 @@ RELIANCES = [
     ("redis", ConnectionPool, "self.ensure_connection(", REDIS),
     ("redis", SSLConnection, "self.ssl_context", REDIS),
     ("redis", RedisSSLContext, "self.context", REDIS),
+    ("redis", Redis._send_command_parse_response, "self.parse_response(conn", PIPELINING),
+    ("redis", AbstractConnection.read_response, "await self.disconnect(nowait=True)", PIPELINING),
     ("sqlalchemy", sqlalchemy.pool.QueuePool, "self._queue_class(", "db/sqlalchemy_internals.py"),
     ("sqlalchemy", sqlalchemy.pool.Pool, "def _invalidate", "db/sqlalchemy_internals.py"),
     (
