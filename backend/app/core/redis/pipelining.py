@@ -98,9 +98,7 @@ class PipeliningClient(Redis):
             try:
                 packed += connection.pack_command(*command.arguments)
                 sent.append(command)
-            except (
-                Exception
-            ) as exc:  # noqa: BLE001  what cannot be sent is no failure of the others
+            except Exception as exc:  # noqa: BLE001  its own: it cannot be sent
                 command.answer(exc)
         await connection.send_packed_command(packed)
         for command in sent:
