@@ -26,8 +26,6 @@ from tests.fixtures.env import make_settings
 from tests.fixtures.fastapi_app import client_for
 from tests.fixtures.server import HOST, StartServer, free_port, server_environment
 
-NOISE_SECONDS = 0.7  # what a busy machine adds to one of two processes and not to the other
-
 # Starts, serves a request and ends, as a server does; then what has been imported, and what is around the application.
 STARTS = """
 import sys
@@ -216,7 +214,7 @@ class TestProcesses:
         seconds = []
         with listening(hang=Event(), silent=kind == "is silent") as hanging:
             url = f"http://{HOST}:{port}" if kind == "refuses" else hanging.url
-            for telemetry in ({}, useless(url)):
+            for telemetry in ({}, useless(url), useless(url)):
                 server = start_server(**telemetry)
                 for _ in range(50):
                     server.client.get("/nothing")
@@ -224,15 +222,15 @@ class TestProcesses:
                 assert server.terminate() == 0
                 seconds.append(monotonic() - began)
 
-        baseline, took = seconds
-        assert took - baseline < 2 + NOISE_SECONDS
+        baseline, *took = seconds  # twice: a busy machine adds to an exit, and takes nothing away
+        assert min(took) - baseline < 2
 
     def test_t_02_collector_that_hangs_delays_the_exit_of_a_worker_by_two_seconds_at_most(
         self, tmp_path: Path, database_url: str
     ) -> None:
         seconds = []
         with listening(hang=Event(), silent=True) as hanging:
-            for telemetry in ({}, useless(hanging.url)):
+            for telemetry in ({}, useless(hanging.url), useless(hanging.url)):
                 with working(tmp_path, DATABASE_URL=database_url, **telemetry) as worker:
                     wait_until_works(worker, tmp_path)
                     sleep(1)  # a batch of spans is on its way
@@ -241,8 +239,8 @@ class TestProcesses:
                     assert worker.wait(20) == 0
                     seconds.append(monotonic() - began)
 
-        baseline, took = seconds
-        assert took - baseline < 2 + NOISE_SECONDS
+        baseline, *took = seconds  # twice: a busy machine adds to an exit, and takes nothing away
+        assert min(took) - baseline < 2
 
     def test_second_signal_while_telemetry_ends_is_ignored(
         self, tmp_path: Path, database_url: str

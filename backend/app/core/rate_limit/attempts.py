@@ -10,7 +10,7 @@ class AttemptLimiter(Protocol):
 
         It has failed if the block raises ``Unauthorized``, or is cancelled. Another error says that no attempt was
         made; no error, that it succeeded. Raises ``RateLimited`` before the block where too many have failed,
-        ``ServiceUnavailable`` where concurrent requests leave no connection to Redis.
+        ``ServiceUnavailable`` where concurrent requests leave no place on the way to Redis.
         """
 
 

@@ -1,7 +1,8 @@
 """The connections to Redis: redis-py's pool, which trusts none of them after a failure and shares one TLS context.
 
 Relies on redis-py 8.1: ``ConnectionPool`` makes each connection by ``make_connection`` and opens it by
-``ensure_connection``; an ``SSLConnection`` has a lazy ``ssl_context``. ``pipelining.py`` beside it is the only other module that looks inside redis-py.
+``ensure_connection``; an ``SSLConnection`` has a lazy ``ssl_context``. Besides it only ``pipelining.py`` looks inside
+redis-py.
 """
 
 import asyncio
